@@ -1,0 +1,2 @@
+// Entry point of the doppel binary.
+int main() { return 0; }

@@ -1,0 +1,48 @@
+// Vcpu: the seam between a machine and the engine that runs one of its CPUs.
+#pragma once
+
+#include <string>
+
+#include "base/types.h"
+#include "cpu/cpu_state.h"
+#include "memory/address.h"
+
+namespace doppel {
+
+// Why an engine returned to the machine.
+enum class ExitReason : u8 {
+  kBudget,    // the instruction budget is used up
+  kKicked,    // kick() was called
+  kHalted,    // HLT or MWAIT: nothing to do until an interrupt
+  kShutdown,  // triple fault
+  kStopped,   // the platform asked the machine to stop during an access (power-off, reset, debug exit)
+};
+
+struct Exit {
+  ExitReason reason;
+  std::string detail;  // for a person; empty for the frequent reasons
+};
+
+// One vCPU of one engine. run(), save() and load() are called on the vCPU's thread; kick() and
+// notify_interrupt() from any thread.
+class Vcpu {
+ public:
+  virtual ~Vcpu() = default;
+
+  // Runs at most `budget` instructions (exactly that many unless another reason comes first).
+  virtual Exit run(u64 budget) = 0;
+
+  // Makes run() return at the next trace boundary.
+  virtual void kick() = 0;
+  // The platform's has_interrupt() may have become true: poll it at the next opportunity.
+  virtual void notify_interrupt() = 0;
+  virtual void notify_nmi() = 0;
+
+  virtual void save(CpuState& state) = 0;
+  virtual void load(const CpuState& state) = 0;
+
+  // The frames of [address, address + size) changed behind the engine's back.
+  virtual void invalidate(GuestPhys address, u64 size) = 0;
+};
+
+}  // namespace doppel
