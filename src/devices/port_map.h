@@ -45,6 +45,8 @@ inline constexpr u8 kSmiCommandAcpiEnable = 0xf1;
 inline constexpr u8 kSleepTypeS5 = 5;
 inline constexpr u8 kResetControlHardReset = 0x06;
 
+inline constexpr u8 kRtcCenturyIndex = 0x32;  // CMOS byte of the century, BCD
+
 inline constexpr u64 kIoApicAddress = 0xfec00000;
 inline constexpr u64 kLocalApicAddress = 0xfee00000;
 

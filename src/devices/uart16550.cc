@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "devices/timer_state.h"
 #include "devices/uart16550_registers.h"
+#include "irq/timer_state.h"
 
 namespace doppel {
 
