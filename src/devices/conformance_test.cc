@@ -1,0 +1,169 @@
+// What every row of the registry promises: reset, hostile accesses, and state that survives a round trip.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "devices/device_fakes.h"
+#include "devices/registry.h"
+#include "state/state_buffer.h"
+#include "state/state_digest.h"
+
+namespace doppel {
+namespace {
+
+constexpr unsigned kAccesses = 20'000;
+constexpr u64 kFixedSeed = 0x5eed;
+
+// One device with a world of its own.
+class Bench {
+ public:
+  explicit Bench(const DeviceRow& row) : parts_(make_device(row, environment_)) {}
+
+  // One random access, time step or outside event; the answer of a read, otherwise 0.
+  u64 step(std::mt19937_64& random) {
+    const u64 kind = random() % 16;
+    if (kind == 0) return pass_time(random());
+    if (kind == 1) return disturb(random());
+    const MappedRange& range = parts_.ranges[random() % parts_.ranges.size()];
+    const u64 size = std::min<u64>(u64{1} << (random() % 4), range.size);
+    const u64 offset = random() % (range.size - size + 1);
+    if (kind < 8) return read_from(*range.device, offset, size);
+    write_to(*range.device, offset, random(), size);
+    return 0;
+  }
+
+  u64 digest() {
+    StateHasher hasher;
+    parts_.component->visit_state(hasher);
+    return hasher.digest();
+  }
+  std::vector<u8> save() {
+    StateSaver saver;
+    parts_.component->visit_state(saver);
+    return saver.take();
+  }
+  Result<void> load(std::span<const u8> state) {
+    StateLoader loader(state);
+    parts_.component->visit_state(loader);
+    return loader.finish();
+  }
+  void set_now(Nanoseconds now) { inputs_.set_now(now); }
+  Nanoseconds now() { return inputs_.now(); }
+  Component& component() { return *parts_.component; }
+  std::array<bool, 16> levels() const {
+    std::array<bool, 16> levels{};
+    std::ranges::transform(lines_, levels.begin(), &FakeLine::is_high);
+    return levels;
+  }
+
+ private:
+  u64 pass_time(u64 amount) {
+    inputs_.advance(timers_, Nanoseconds(amount % 100'000'000));
+    return 0;
+  }
+  u64 disturb(u64 value) {
+    if (parts_.power_button != nullptr) parts_.power_button->press_power_button();
+    if (parts_.console_input == nullptr) return 0;
+    if (value % 4 == 0) return parts_.console_input->receive_break();
+    return parts_.console_input->receive(static_cast<u8>(value));
+  }
+
+  FakeInputs inputs_;
+  TimerQueue timers_{inputs_};
+  FakeMachine machine_;
+  FakeSink console_;
+  std::array<FakeLine, 16> lines_;
+  DeviceEnvironment environment_{
+      .timers = timers_,
+      .machine = machine_,
+      .console = console_,
+      .isa_irq = [this](unsigned irq) -> InterruptLine& { return lines_[irq]; },
+  };
+  DeviceParts parts_;
+};
+
+void hammer(Bench& bench, u64 seed, unsigned accesses) {
+  std::mt19937_64 random(seed);
+  for (unsigned i = 0; i < accesses; ++i) bench.step(random);
+}
+
+std::vector<u64> answers(Bench& bench, u64 seed) {
+  std::mt19937_64 random(seed);
+  std::vector<u64> result(kAccesses);
+  std::ranges::generate(result, [&] { return bench.step(random); });
+  return result;
+}
+
+class DeviceConformance : public testing::TestWithParam<DeviceRow> {};
+
+TEST_P(DeviceConformance, NamesItselfLikeItsRow) {
+  Bench bench(GetParam());
+  EXPECT_EQ(bench.component().name(), GetParam().name);
+}
+
+TEST_P(DeviceConformance, IsMadeInResetState) {
+  Bench bench(GetParam());
+  const u64 made = bench.digest();
+  bench.component().reset();
+  EXPECT_EQ(bench.digest(), made);
+}
+
+TEST_P(DeviceConformance, ResetForgetsEverything) {
+  Bench bench(GetParam());
+  const u64 made = bench.digest();
+  hammer(bench, kFixedSeed, kAccesses);
+  bench.set_now(Nanoseconds(0));
+  bench.component().reset();
+  EXPECT_EQ(bench.digest(), made);
+  bench.component().reset();
+  EXPECT_EQ(bench.digest(), made);
+}
+
+TEST_P(DeviceConformance, ResetReleasesInterruptLines) {
+  Bench bench(GetParam());
+  hammer(bench, kFixedSeed, kAccesses);
+  bench.component().reset();
+  EXPECT_EQ(bench.levels(), (std::array<bool, 16>{}));
+}
+
+TEST_P(DeviceConformance, SurvivesAFreshRandomGuest) {
+  const u64 seed = std::random_device()();
+  RecordProperty("seed", std::to_string(seed));
+  fmt::print("seed {}\n", seed);
+  Bench bench(GetParam());
+  hammer(bench, seed, kAccesses);
+}
+
+TEST_P(DeviceConformance, StateSurvivesARoundTrip) {
+  Bench original(GetParam());
+  hammer(original, kFixedSeed, kAccesses);
+  Bench copy(GetParam());
+  copy.set_now(original.now());
+  const Result<void> loaded = copy.load(original.save());
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(copy.digest(), original.digest());
+  EXPECT_EQ(copy.levels(), original.levels());
+  EXPECT_EQ(answers(copy, 7), answers(original, 7));
+  EXPECT_EQ(copy.digest(), original.digest());
+}
+
+TEST_P(DeviceConformance, SurvivesDamagedState) {
+  Bench original(GetParam());
+  hammer(original, kFixedSeed, kAccesses);
+  const std::vector<u8> state = original.save();
+  std::mt19937_64 random(kFixedSeed);
+  for (unsigned i = 0; i < 500; ++i) {
+    std::vector<u8> damaged = state;
+    damaged[random() % damaged.size()] = static_cast<u8>(random());
+    Bench copy(GetParam());
+    (void)copy.load(damaged);  // refused or not, the device must stay usable
+    hammer(copy, i, 100);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Rows, DeviceConformance,
+                         testing::ValuesIn(device_rows().begin(), device_rows().end()),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+}  // namespace
+}  // namespace doppel
