@@ -1,0 +1,146 @@
+// Comparison: one list of parts, used both to decide and to print.
+#include "tests/differential/compare.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "tests/differential/coverage.h"
+#include "tests/differential/layout.h"
+#include "x86/registers.h"
+
+namespace doppel::differential {
+namespace {
+
+constexpr const char* kGprNames[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                     "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+
+std::string hex(std::span<const u8> bytes) {
+  std::string text;
+  for (auto byte = bytes.rbegin(); byte != bytes.rend(); ++byte) text += fmt::format("{:02x}", *byte);
+  return text;
+}
+
+// Reports each difference to `report(name, expected, got)`; stops when it returns false.
+template <class Report>
+class Comparer {
+ public:
+  Comparer(const Outcome& expected, const Outcome& got, Report report)
+      : expected_(expected), got_(got), report_(report) {}
+
+  void run(const Mask& mask) {
+    number("vector", static_cast<u64>(expected_.vector), static_cast<u64>(got_.vector));
+    compare_fault();
+    compare_registers(mask);
+    compare_x87();
+    compare_vectors();
+  }
+
+  void number(std::string_view name, u64 expected, u64 got) {
+    if (expected == got) return;
+    report_(name, fmt::format("{:#x}", expected), fmt::format("{:#x}", got));
+  }
+
+ private:
+  void bytes(std::string_view prefix, std::size_t index, std::span<const u8> expected,
+             std::span<const u8> got) {
+    if (std::memcmp(expected.data(), got.data(), expected.size()) == 0) return;
+    report_(fmt::format("{}{}", prefix, index), hex(expected), hex(got));
+  }
+
+  void compare_fault() {
+    if (expected_.vector == Outcome::kNoFault || expected_.vector != got_.vector) return;
+    number("error code", expected_.error_code, got_.error_code);
+    if (expected_.vector == x86::kVectorPf) number("cr2", expected_.cr2, got_.cr2);
+  }
+
+  void compare_registers(const Mask& mask) {
+    const UserState& a = expected_.state;
+    const UserState& b = got_.state;
+    // The upper halves and R8 to R15 are not 32-bit code's to see.
+    const u64 visible = mask.is_compat ? 0xffffffff : ~u64{0};
+    for (unsigned i = 0; i < (mask.is_compat ? 8u : 16u); ++i) {
+      if (((mask.ignored_gprs >> i) & 1) == 0) number(kGprNames[i], a.gpr[i] & visible, b.gpr[i] & visible);
+    }
+    number("rip", a.rip, b.rip);
+    number("rflags", a.rflags & ~mask.ignored_flags, b.rflags & ~mask.ignored_flags);
+    number("fs base", a.fs_base, b.fs_base);
+    number("gs base", a.gs_base, b.gs_base);
+  }
+
+  void compare_x87() {
+    const FxsaveArea& a = expected_.state.xsave.legacy;
+    const FxsaveArea& b = got_.state.xsave.legacy;
+    number("fcw", a.fcw, b.fcw);
+    number("fsw", a.fsw, b.fsw);
+    number("ftw", a.ftw, b.ftw);
+    number("mxcsr", a.mxcsr, b.mxcsr);
+    for (std::size_t i = 0; i < 8; ++i) bytes("st", i, {a.st[i].data(), 10}, {b.st[i].data(), 10});
+  }
+
+  void compare_vectors() {
+    const XsaveArea& a = expected_.state.xsave;
+    const XsaveArea& b = got_.state.xsave;
+    for (std::size_t i = 0; i < 16; ++i) bytes("xmm", i, a.legacy.unused_xmm[i], b.legacy.unused_xmm[i]);
+    for (std::size_t i = 0; i < 16; ++i) bytes("ymm high ", i, a.ymm_high[i], b.ymm_high[i]);
+  }
+
+  const Outcome& expected_;
+  const Outcome& got_;
+  Report report_;
+};
+
+template <class Report>
+void compare(const Observation& expected, const Observation& got, const Mask& mask, Report report) {
+  Comparer<Report>(expected.outcome, got.outcome, report).run(mask);
+  if (std::memcmp(expected.memory.data(), got.memory.data(), expected.memory.size()) == 0) return;
+  for (std::size_t i = 0; i < expected.memory.size(); ++i) {
+    if (expected.memory[i] == got.memory[i]) continue;
+    const std::size_t size = std::min<std::size_t>(16, expected.memory.size() - i);
+    report(fmt::format("memory {:#x}", kDataBase + i), hex(expected.memory.subspan(i, size)),
+           hex(got.memory.subspan(i, size)));
+    return;
+  }
+}
+
+}  // namespace
+
+Mask Mask::of(const Instruction& instruction, bool is_compat) {
+  return {volatile_gprs(instruction), differential::ignored_flags(instruction), is_compat};
+}
+
+bool is_same(const Observation& expected, const Observation& got, const Mask& mask) {
+  bool same = true;
+  compare(expected, got, mask,
+          [&](std::string_view, const std::string&, const std::string&) { same = false; });
+  return same;
+}
+
+std::vector<std::string> differences(const Observation& expected, const Observation& got, const Mask& mask) {
+  std::vector<std::string> lines;
+  compare(expected, got, mask, [&](std::string_view name, const std::string& want, const std::string& have) {
+    lines.push_back(fmt::format("{:14} expected {}  got {}", name, want, have));
+  });
+  return lines;
+}
+
+std::string describe(const UserState& state) {
+  std::string text;
+  for (std::size_t i = 0; i < 16; ++i) {
+    text += fmt::format("  {:3} {:016x}{}", kGprNames[i], state.gpr[i], i % 4 == 3 ? "\n" : "");
+  }
+  const FxsaveArea& fx = state.xsave.legacy;
+  text +=
+      fmt::format("  rip {:x} rflags {:x} fs {:x} gs {:x} mxcsr {:x} fcw {:x} fsw {:x} ftw {:x}\n", state.rip,
+                  state.rflags, state.fs_base, state.gs_base, fx.mxcsr, fx.fcw, fx.fsw, fx.ftw);
+  for (std::size_t i = 0; i < 16; ++i) {
+    text += fmt::format("  ymm{:<2} {}{}{}", i, hex(state.xsave.ymm_high[i]), hex(fx.unused_xmm[i]),
+                        i % 2 == 1 ? "\n" : "");
+  }
+  for (std::size_t i = 0; i < 8; ++i) {
+    text += fmt::format("  st{} {}{}", i, hex({fx.st[i].data(), 10}), i % 4 == 3 ? "\n" : "");
+  }
+  return text;
+}
+
+}  // namespace doppel::differential
