@@ -15,10 +15,10 @@ namespace doppel {
 
 // What the user asked to boot.
 struct BootConfig {
-  std::string kernel_path;
-  std::optional<std::string> initrd_path;
-  std::string command_line;
-  std::vector<std::string> modules;  // each "path" or "path arguments", for Multiboot and PVH kernels
+  std::string kernel_path = {};
+  std::optional<std::string> initrd_path = {};
+  std::string command_line = {};
+  std::vector<std::string> modules = {};  // each "path" or "path arguments", for Multiboot and PVH kernels
   BootProtocol protocol = BootProtocol::kAuto;
 };
 
