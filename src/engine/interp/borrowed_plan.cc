@@ -216,10 +216,11 @@ bool raises_simd(const ZydisDecodedInstruction& instruction) {
 void plan_vectors(BorrowedPlan& plan, const ZydisDecodedInstruction& instruction) {
   BorrowedStub& traits = plan.traits;
   traits.is_vex = instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
-  if (plan.vectors_used == 0) return;
+  traits.may_raise_simd = raises_simd(instruction);
+  // CVTSD2SI and its kin from memory name no vector register, but are vector instructions.
+  if (plan.vectors_used == 0 && !traits.may_raise_simd) return;
   traits.uses_avx = traits.is_vex;
   traits.uses_sse = !traits.is_vex;
-  traits.may_raise_simd = raises_simd(instruction);
   if (traits.is_vex) {
     if (contains(kVexAligned, instruction.mnemonic)) traits.alignment = static_cast<u8>(traits.memory_size);
   } else if (traits.memory_size == 16 && !contains(kUnaligned, instruction.mnemonic)) {
