@@ -20,7 +20,8 @@ constexpr unsigned kSpuriousLine = 7;
 }  // namespace
 
 void I8259::reset() {
-  inputs_ = requested_ = in_service_ = masked_ = level_lines_ = vector_base_ = top_line_ = 0;
+  masked_ = 0xff;
+  inputs_ = requested_ = in_service_ = level_lines_ = vector_base_ = top_line_ = 0;
   step_ = Step::kReady;
   expects_icw3_ = expects_icw4_ = reads_in_service_ = is_polling_ = false;
   has_special_mask_ = is_fully_nested_ = has_auto_eoi_ = rotates_on_auto_eoi_ = false;

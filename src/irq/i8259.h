@@ -6,7 +6,7 @@
 
 namespace doppel {
 
-// An Intel 8259A. PicPair owns two, wires them and calls output_changed-dependent code after every call here.
+// An Intel 8259A. PicPair owns two, wires them and looks at has_request() after every call.
 // Differences from the chip: 8085 mode and buffered mode are not modelled, level triggering is chosen per
 // line by the chipset's ELCR instead of ICW1's LTIM, and an edge stays latched when its line falls before the
 // acknowledge.
@@ -15,6 +15,7 @@ class I8259 {
   // `cascade_inputs`: lines fed by another chip's output, which follow it instead of latching edges.
   explicit I8259(u8 cascade_inputs) : cascade_inputs_(cascade_inputs) {}
 
+  // Everything masked: the data sheet leaves the state before the first ICW1 open.
   void reset();
   void set_line(unsigned line, bool is_high);
 
@@ -56,7 +57,7 @@ class I8259 {
   u8 inputs_ = 0;       // line levels
   u8 requested_ = 0;    // IRR
   u8 in_service_ = 0;   // ISR
-  u8 masked_ = 0;       // IMR
+  u8 masked_ = 0xff;    // IMR
   u8 level_lines_ = 0;  // ELCR
   u8 vector_base_ = 0;
   u8 top_line_ = 0;  // the line of highest priority
