@@ -43,10 +43,6 @@ void AcpiPmTimer::schedule() {
   carry_timer_.arm(time_of((seen_half_ + 1) * kHalfPeriod));
 }
 
-void AcpiPmTimer::visit_state(StateVisitor& visitor) {
-  visitor.field("is_watched", is_watched_);
-  visitor.field("seen_half", seen_half_);
-  if (visitor.is_loading()) schedule();
-}
+void AcpiPmTimer::visit_state(StateVisitor& visitor) { visitor.field("seen_half", seen_half_); }
 
 }  // namespace doppel

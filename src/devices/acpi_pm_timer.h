@@ -18,6 +18,7 @@ class AcpiPmTimer {
   AcpiPmTimer(TimerQueue& timers, std::function<void()> on_carry);
 
   void reset();
+  // After loading, the owner calls watch().
   void visit_state(StateVisitor& visitor);
 
   u32 count() { return static_cast<u32>(ticks()); }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "devices/device_fakes.h"
+#include "state/state_buffer.h"
 
 namespace doppel {
 namespace {
@@ -215,6 +216,43 @@ TEST_F(Uart, TimeoutReturnsForWhatIsLeft) {
   in(kData);
   EXPECT_FALSE(line_.is_high());
   inputs_.advance(timers_, 400us);
+  EXPECT_TRUE(line_.is_high());
+}
+
+TEST_F(Uart, FifoResetEndsTheTimeout) {
+  set_fastest_line();
+  enable(0x01, 0x81);
+  type("ab");
+  inputs_.advance(timers_, 400us);
+  ASSERT_TRUE(line_.is_high());
+  out(kFcr, 0x83);
+  EXPECT_FALSE(line_.is_high());
+  type("c");
+  EXPECT_FALSE(line_.is_high());
+}
+
+TEST_F(Uart, ResetCancelsTheTimeout) {
+  set_fastest_line();
+  enable(0x01, 0x81);
+  type("a");
+  uart_.reset();
+  EXPECT_EQ(timers_.next_deadline(), Timer::kNever);
+}
+
+TEST_F(Uart, TimeoutSurvivesSaveAndLoad) {
+  set_fastest_line();
+  enable(0x01, 0x81);
+  type("a");
+  inputs_.advance(timers_, 300us);
+  StateSaver saver;
+  uart_.visit_state(saver);
+  const std::vector<u8> state = saver.take();
+  uart_.reset();
+  StateLoader loader(state);
+  uart_.visit_state(loader);
+  ASSERT_TRUE(loader.finish());
+  EXPECT_FALSE(line_.is_high());
+  inputs_.advance(timers_, 48us);
   EXPECT_TRUE(line_.is_high());
 }
 
