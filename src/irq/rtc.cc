@@ -121,28 +121,28 @@ bool Rtc::is_update_in_progress() {
 // Copies the running clock into the registers.
 void Rtc::store_time() {
   const RtcTime time = from_seconds(seconds());
-  const RtcFormat f = format();
-  cmos_[kSeconds] = f.encode(time.second);
-  cmos_[kMinutes] = f.encode(time.minute);
-  cmos_[kHours] = f.encode_hour(time.hour);
+  const RtcFormat numbers = format();
+  cmos_[kSeconds] = numbers.encode(time.second);
+  cmos_[kMinutes] = numbers.encode(time.minute);
+  cmos_[kHours] = numbers.encode_hour(time.hour);
   cmos_[kWeekday] = static_cast<u8>((time.weekday - 1 + weekday_shift_) % 7 + 1);
-  cmos_[kDay] = f.encode(time.day);
-  cmos_[kMonth] = f.encode(time.month);
-  cmos_[kYear] = f.encode(time.year);
-  cmos_[kCentury] = f.encode(time.century);
+  cmos_[kDay] = numbers.encode(time.day);
+  cmos_[kMonth] = numbers.encode(time.month);
+  cmos_[kYear] = numbers.encode(time.year);
+  cmos_[kCentury] = numbers.encode(time.century);
 }
 
 RtcTime Rtc::stored_time() const {
-  const RtcFormat f = format();
+  const RtcFormat numbers = format();
   RtcTime time;
-  time.second = f.decode(cmos_[kSeconds]);
-  time.minute = f.decode(cmos_[kMinutes]);
-  time.hour = f.decode_hour(cmos_[kHours]);
-  time.weekday = f.decode(cmos_[kWeekday]);
-  time.day = f.decode(cmos_[kDay]);
-  time.month = f.decode(cmos_[kMonth]);
-  time.year = f.decode(cmos_[kYear]);
-  time.century = f.decode(cmos_[kCentury]);
+  time.second = numbers.decode(cmos_[kSeconds]);
+  time.minute = numbers.decode(cmos_[kMinutes]);
+  time.hour = numbers.decode_hour(cmos_[kHours]);
+  time.weekday = numbers.decode(cmos_[kWeekday]);
+  time.day = numbers.decode(cmos_[kDay]);
+  time.month = numbers.decode(cmos_[kMonth]);
+  time.year = numbers.decode(cmos_[kYear]);
+  time.century = numbers.decode(cmos_[kCentury]);
   return time;
 }
 
@@ -187,12 +187,13 @@ void Rtc::write_control(u8 register_a, u8 register_b) {
 // MC146818A: alarm bytes with both top bits set match anything.
 bool Rtc::is_alarm_at(i64 second) const {
   const RtcTime time = from_seconds(second);
-  const RtcFormat f = format();
+  const RtcFormat numbers = format();
   const auto is_match = [this](unsigned index, u8 value) {
     return cmos_[index] >= kAlarmAny || cmos_[index] == value;
   };
-  return is_match(kSecondsAlarm, f.encode(time.second)) && is_match(kMinutesAlarm, f.encode(time.minute)) &&
-         is_match(kHoursAlarm, f.encode_hour(time.hour));
+  return is_match(kSecondsAlarm, numbers.encode(time.second)) &&
+         is_match(kMinutesAlarm, numbers.encode(time.minute)) &&
+         is_match(kHoursAlarm, numbers.encode_hour(time.hour));
 }
 
 // Brings register C up to the present.
