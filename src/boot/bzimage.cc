@@ -79,8 +79,8 @@ Result<void> parse_payload(const ImageView& image, BzImageHeader& header) {
 void parse_placement(const ImageView& image, BzImageHeader& header) {
   header.code32_start = field<u32>(image, kCode32Start);
   header.initrd_limit = u64{field<u32>(image, kInitrdAddressMax)} + 1;
-  header.alignment = field<u32>(image, kKernelAlignment);
   header.is_relocatable = field<u8>(image, kRelocatable) != 0;
+  if (header.is_relocatable) header.alignment = field<u32>(image, kKernelAlignment);
   header.max_command_line = field<u32>(image, kCommandLineSize);
   header.preferred_address = header.code32_start;
   if (header.version >= 0x20a) {
@@ -149,7 +149,7 @@ Result<BzImageHeader> parse_bzimage(const ImageView& image) {
   TRY_VOID(parse_sizes(image, header));
   TRY_VOID(parse_payload(image, header));
   parse_placement(image, header);
-  if (header.is_relocatable && !std::has_single_bit(header.alignment)) {
+  if (!std::has_single_bit(header.alignment)) {
     return fail("{}: bzImage is damaged: kernel alignment {:#x} is not a power of two", image.name(),
                 header.alignment);
   }

@@ -140,6 +140,12 @@ TEST(BzImage, KernelThatCannotMoveNeedsItsAddress) {
   EXPECT_THAT(guest.error(image), HasSubstr("4 MiB of guest memory"));
 }
 
+TEST(BzImage, KernelThatCannotMoveNeedsNoAlignment) {
+  TestGuest guest;
+  const auto image = changed(plain_kernel(), 0x234, u8{0});
+  EXPECT_EQ(guest.error(changed(image, 0x230, u32{0})), "");
+}
+
 TEST(BzImage, InitrdStaysBelowItsLimit) {
   TestGuest guest;
   guest.initrd.assign(100, 0x11);

@@ -3,6 +3,8 @@
 
 #include <elf.h>
 
+#include <algorithm>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
