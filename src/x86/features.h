@@ -1,7 +1,7 @@
 // Feature: the CPUID feature bits that doppel knows, as data, and sets of them.
 #pragma once
 
-#include <bitset>
+#include <array>
 #include <initializer_list>
 #include <optional>
 #include <string_view>
@@ -41,19 +41,30 @@ std::optional<Feature> feature_by_name(std::string_view name);
 // A set of features; a plain value.
 class FeatureSet {
  public:
-  FeatureSet() = default;
-  FeatureSet(std::initializer_list<Feature> features) {
-    for (Feature feature : features) add(feature);
+  constexpr FeatureSet() = default;
+  constexpr FeatureSet(std::initializer_list<Feature> features) {
+    for (const Feature feature : features) add(feature);
   }
-  bool has(Feature feature) const { return bits_[static_cast<unsigned>(feature)]; }
-  void add(Feature feature) { bits_.set(static_cast<unsigned>(feature)); }
-  void remove(Feature feature) { bits_.reset(static_cast<unsigned>(feature)); }
-  void add(const FeatureSet& other) { bits_ |= other.bits_; }
-  void intersect(const FeatureSet& other) { bits_ &= other.bits_; }
-  bool operator==(const FeatureSet&) const = default;
+  constexpr bool has(Feature feature) const { return (words_[word(feature)] & mask(feature)) != 0; }
+  constexpr void add(Feature feature) { words_[word(feature)] |= mask(feature); }
+  constexpr void remove(Feature feature) { words_[word(feature)] &= ~mask(feature); }
+  constexpr void add(const FeatureSet& other) {
+    for (unsigned i = 0; i < kWords; ++i) words_[i] |= other.words_[i];
+  }
+  constexpr void remove(const FeatureSet& other) {
+    for (unsigned i = 0; i < kWords; ++i) words_[i] &= ~other.words_[i];
+  }
+  constexpr void intersect(const FeatureSet& other) {
+    for (unsigned i = 0; i < kWords; ++i) words_[i] &= other.words_[i];
+  }
+  constexpr bool operator==(const FeatureSet&) const = default;
 
  private:
-  std::bitset<kFeatureCount> bits_;
+  static constexpr unsigned kWords = (kFeatureCount + 63) / 64;
+  static constexpr unsigned word(Feature feature) { return static_cast<unsigned>(feature) / 64; }
+  static constexpr u64 mask(Feature feature) { return u64{1} << static_cast<unsigned>(feature) % 64; }
+
+  std::array<u64, kWords> words_ = {};
 };
 
 // What CPUID says on the processor that runs this process, read once. AVX and what depends on it is left

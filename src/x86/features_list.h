@@ -75,6 +75,7 @@
   X(kFsrm,           "fsrm",           7, 0, kEdx,  4, kEmulated)       \
   X(kMdClear,        "md_clear",       7, 0, kEdx, 10, kEmulated)       \
   X(kSerialize,      "serialize",      7, 0, kEdx, 14, kEmulated)       \
+  X(kSpecCtrl,       "spec_ctrl",      7, 0, kEdx, 26, kEmulated)       \
   X(kArchCapabilities, "arch_capabilities", 7, 0, kEdx, 29, kEmulated)  \
   X(kAvxVnni,        "avx_vnni",       7, 1, kEax,  4, kBorrowed)       \
   X(kXsaveopt,       "xsaveopt",     0xd, 1, kEax,  0, kEmulated)       \
