@@ -97,22 +97,22 @@ TEST(AcpiTables, BothRootTablesNameTheSameTables) {
 TEST(AcpiTables, FadtNamesTheFixedHardware) {
   Tables tables;
   const auto fadt = Tables::load<acpi::FadtBody>(tables["FACP"], 36);
-  EXPECT_EQ(fadt.sci_interrupt, 9);
-  EXPECT_EQ(fadt.smi_command, 0xb2u);
-  EXPECT_EQ(fadt.pm1a_event_block, 0x600u);
-  EXPECT_EQ(fadt.x_pm1a_event_block.address, 0x600u);
-  EXPECT_EQ(fadt.x_pm1a_event_block.bit_width, 32);
-  EXPECT_EQ(fadt.pm_timer_block, 0x608u);
-  EXPECT_EQ(fadt.reset_register.address, 0xcf9u);
-  EXPECT_EQ(fadt.reset_value, 6);
-  EXPECT_EQ(fadt.dsdt, fadt.x_dsdt);
+  EXPECT_EQ(u64{fadt.sci_interrupt}, 9u);
+  EXPECT_EQ(u64{fadt.smi_command}, 0xb2u);
+  EXPECT_EQ(u64{fadt.pm1a_event_block}, 0x600u);
+  EXPECT_EQ(u64{fadt.x_pm1a_event_block.address}, 0x600u);
+  EXPECT_EQ(u64{fadt.x_pm1a_event_block.bit_width}, 32u);
+  EXPECT_EQ(u64{fadt.pm_timer_block}, 0x608u);
+  EXPECT_EQ(u64{fadt.reset_register.address}, 0xcf9u);
+  EXPECT_EQ(u64{fadt.reset_value}, 6u);
+  EXPECT_EQ(u64{fadt.dsdt}, u64{fadt.x_dsdt});
 }
 
 TEST(AcpiTables, KeyboardControllerIsAnnouncedOnRequest) {
   Tables without;
   Tables with(AcpiConfig{.has_keyboard_controller = true});
-  EXPECT_EQ(Tables::load<acpi::FadtBody>(without["FACP"], 36).boot_architecture, 0x05);
-  EXPECT_EQ(Tables::load<acpi::FadtBody>(with["FACP"], 36).boot_architecture, 0x07);
+  EXPECT_EQ(u64{Tables::load<acpi::FadtBody>(without["FACP"], 36).boot_architecture}, 0x05u);
+  EXPECT_EQ(u64{Tables::load<acpi::FadtBody>(with["FACP"], 36).boot_architecture}, 0x07u);
 }
 
 TEST(AcpiTables, FacsIsAlignedToSixtyFourBytes) {

@@ -45,7 +45,10 @@ TEST(E820, RamAboveTheHoleStartsAtFourGiB) {
   EXPECT_TRUE(has(map, 4 * kGiB, 6 * kGiB, kE820Ram));
 }
 
-TEST(E820, SmallMachinesHaveNoHighEntry) { EXPECT_LT(map_for(64 * kMiB).back().base, 4 * kGiB); }
+TEST(E820, SmallMachinesHaveNoHighEntry) {
+  const u64 last = map_for(64 * kMiB).back().base;
+  EXPECT_LT(last, 4 * kGiB);
+}
 
 TEST(E820, OneMiBMachineHasConventionalMemoryOnly) {
   const auto map = map_for(kMiB);

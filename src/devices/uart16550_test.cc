@@ -1,40 +1,13 @@
-// The 16550A as drivers see it: identification, FIFOs, interrupts, loopback.
-#include "devices/uart16550.h"
-
+// The 16550A as drivers see it: identification, FIFOs, interrupts.
 #include <gtest/gtest.h>
 
-#include "devices/device_fakes.h"
+#include "devices/uart16550_fixture.h"
 #include "state/state_buffer.h"
 
 namespace doppel {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr u64 kData = 0, kIer = 1, kIir = 2, kFcr = 2, kLcr = 3, kMcr = 4, kLsr = 5, kMsr = 6, kScr = 7;
-constexpr u8 kOut2 = 0x08;
-
-class Uart : public testing::Test {
- protected:
-  u8 in(u64 offset) { return static_cast<u8>(read_from(uart_, offset)); }
-  void out(u64 offset, u8 value) { write_to(uart_, offset, value); }
-  std::size_t type(std::string_view text) {
-    return uart_.receive({reinterpret_cast<const u8*>(text.data()), text.size()});
-  }
-  void enable(u8 interrupts, u8 fifo_control) {
-    out(kMcr, kOut2);
-    out(kFcr, fifo_control);
-    out(kIer, interrupts);
-  }
-  // 115200 baud, eight bits, no parity, one stop bit: a character takes 86.8 us.
-  void set_fastest_line() { out(kLcr, 3); }
-
-  FakeInputs inputs_;
-  TimerQueue timers_{inputs_};
-  FakeLine line_;
-  FakeSink sink_;
-  Uart16550 uart_{timers_, line_, sink_};
-};
 
 TEST_F(Uart, PrintsWrittenCharacters) {
   out(kData, 'h');
@@ -280,77 +253,6 @@ TEST_F(Uart, BreakShowsWhenItReachesTheTop) {
   EXPECT_EQ(in(kLsr), 0xe1);  // an error somewhere in the FIFO
   in(kData);
   EXPECT_EQ(in(kLsr), 0xf1);
-}
-
-TEST_F(Uart, LoopbackWiresModemControlToStatus) {
-  out(kMcr, 0x10 | 0x0a);  // RTS and OUT2
-  EXPECT_EQ(in(kMsr) & 0xf0, 0x90);
-  out(kMcr, 0x10 | 0x05);  // DTR and OUT1
-  EXPECT_EQ(in(kMsr) & 0xf0, 0x60);
-}
-
-TEST_F(Uart, OutsideLoopbackTheTerminalIsReady) { EXPECT_EQ(in(kMsr), 0xb0); }
-
-TEST_F(Uart, ModemStatusCountsChangesUntilRead) {
-  out(kMcr, 0x10);
-  in(kMsr);
-  out(kMcr, 0x12);
-  EXPECT_EQ(in(kMsr), 0x11);
-  EXPECT_EQ(in(kMsr), 0x10);
-}
-
-TEST_F(Uart, RingReportsItsTrailingEdgeOnly) {
-  out(kMcr, 0x10);
-  in(kMsr);
-  out(kMcr, 0x14);
-  EXPECT_EQ(in(kMsr), 0x40);
-  out(kMcr, 0x10);
-  EXPECT_EQ(in(kMsr), 0x04);
-}
-
-TEST_F(Uart, ModemStatusInterruptHasLowestPriority) {
-  out(kIer, 0x0a);
-  out(kMcr, 0x10);
-  EXPECT_EQ(in(kIir), 0x02);
-  EXPECT_EQ(in(kIir), 0x00);
-  in(kMsr);
-  EXPECT_EQ(in(kIir), 0x01);
-}
-
-TEST_F(Uart, LoopbackReturnsCharactersAndPrintsNothing) {
-  out(kMcr, 0x10);
-  out(kData, 'q');
-  EXPECT_EQ(in(kData), 'q');
-  EXPECT_EQ(sink_.text(), "");
-}
-
-TEST_F(Uart, LoopbackOverrunWithoutFifoKeepsTheLast) {
-  out(kMcr, 0x10);
-  out(kData, 'a');
-  out(kData, 'b');
-  EXPECT_EQ(in(kLsr), 0x63);
-  EXPECT_EQ(in(kLsr), 0x61);
-  EXPECT_EQ(in(kData), 'b');
-}
-
-TEST_F(Uart, LoopbackOverrunWithFifoKeepsTheFirstSixteen) {
-  out(kFcr, 0x01);
-  out(kMcr, 0x10);
-  const std::string text = "0123456789abcdefX";
-  write_to(uart_, kData, '?');
-  in(kData);
-  std::ranges::for_each(text, [&](char letter) { out(kData, static_cast<u8>(letter)); });
-  EXPECT_EQ(in(kLsr) & 0x02, 0x02);
-  EXPECT_EQ(in(kData), '0');
-}
-
-TEST_F(Uart, LoopbackHoldsBackConsoleInput) {
-  unsigned calls = 0;
-  uart_.on_input_space([&] { ++calls; });
-  out(kMcr, 0x10);
-  EXPECT_EQ(type("a"), 0u);
-  out(kMcr, 0x00);
-  EXPECT_EQ(calls, 1u);
 }
 
 TEST_F(Uart, ResetLowersTheLine) {
