@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "tests/differential/engines.h"
 #include "tests/differential/form_runner.h"
 #include "tests/differential/native_backend.h"
 
@@ -61,7 +60,7 @@ int work(Campaign& campaign, unsigned job) {
     std::fprintf(stderr, "differential: %s\n", native.error().message.c_str());
     return kExitNoHost;
   }
-  auto engine = create_backend(campaign.options.engine, **native);
+  auto engine = campaign.options.create_engine(**native);
   if (!engine) {
     std::fprintf(stderr, "differential: %s\n", engine.error().message.c_str());
     return kExitNoHost;
@@ -91,9 +90,10 @@ void report_death(Campaign& campaign, unsigned job, int status) {
   const Progress& progress = campaign.shared.header().progress[job];
   const Form& form = campaign.forms[progress.form];
   campaign.shared.result(progress.form).crashed = 1;
-  std::printf("\nCRASH %s: signal %d in the %s\n  %s\n", form.name.c_str(),
+  std::printf("\nCRASH %s: signal %d in the %s\n  %s\n  %s\n", form.name.c_str(),
               WIFSIGNALED(status) ? WTERMSIG(status) : 0,
               progress.is_in_engine != 0 ? "engine" : "native run",
+              describe_encoding(Decoder(campaign.is_compat), form, campaign.options, progress).c_str(),
               reproduction(form, campaign.options, progress, campaign.is_compat).c_str());
 }
 

@@ -1,16 +1,21 @@
 // Campaign: runs the chosen forms on both sides in worker processes and collects what differed.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "tests/differential/backend.h"
 #include "tests/differential/form.h"
 
 namespace doppel::differential {
 
 struct CampaignOptions {
-  std::string engine = "interp";
+  std::string engine;  // its name, for reproduction commands
+  // Makes the backend under test in a worker, given the native one of the same process.
+  std::function<Result<std::unique_ptr<Backend>>(Backend&)> create_engine;
   u64 seed = 1;
   u32 cases = 2000;  // per form
   u32 cases_per_encoding = 16;

@@ -50,18 +50,22 @@ void CaseBuilder::adjust_for_mnemonic() {
     case ZYDIS_MNEMONIC_POPFQ: {
       // Neither TF nor AC: their effect would strike after the instruction, in the harness.
       const u64 flags = random_->next() & ~(x86::kFlagTf | x86::kFlagAc);
-      return write_memory(case_->state.gpr[x86::kRsp], bytes_of(flags, 8));
+      return write_memory(stack_pointer(), bytes_of(flags, 8));
     }
     default:
       return adjust_state_image();
   }
 }
 
+u64 CaseBuilder::stack_pointer() const {
+  return case_->state.gpr[x86::kRsp] & (encoding_.placement.is_compat ? 0xffffffff : ~u64{0});
+}
+
 void CaseBuilder::adjust_branch() {
   const auto& instruction = encoding_.instruction;
   const u64 target = encoding_.placement.branch_target;
   if (instruction.info.mnemonic == ZYDIS_MNEMONIC_RET) {
-    return write_memory(case_->state.gpr[x86::kRsp], bytes_of(target, 8));
+    return write_memory(stack_pointer(), bytes_of(target, 8));
   }
   if (!is_indirect_branch(instruction)) {
     // LOOP and JRCXZ turn on a zero or one in the counter.
@@ -138,8 +142,8 @@ void CaseBuilder::adjust_division() {
 void CaseBuilder::adjust_state_image() {
   UserState& state = case_->state;
   const auto mnemonic = encoding_.instruction.info.mnemonic;
-  const bool is_restore = mnemonic == ZYDIS_MNEMONIC_XRSTOR || mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
-  const bool is_save = mnemonic == ZYDIS_MNEMONIC_XSAVE || mnemonic == ZYDIS_MNEMONIC_XSAVE64;
+  const bool is_restore = is_extended_restore(encoding_.instruction);
+  const bool is_save = is_extended_save(encoding_.instruction);
   const bool is_legacy = mnemonic == ZYDIS_MNEMONIC_FXRSTOR || mnemonic == ZYDIS_MNEMONIC_FXRSTOR64;
   if (is_restore || is_save) {
     // Only the components the guest has; the host may have more.

@@ -146,10 +146,12 @@ u64 CaseBuilder::address_mask() const {
   }
 }
 
-u64 CaseBuilder::choose_target(u32 size) {
+u64 CaseBuilder::choose_target(u32 size, bool can_be_noncanonical) {
   const u64 middle = kDataBase + 0x200 + random_->below(kDataSize - 0x400 - kMaxOperandSize);
   const u64 within = random_->below(size);
-  const u64 choice = random_->below(100);
+  u64 choice = random_->below(100);
+  // A branch target is read from memory: it must have been written there, or reading it must fault.
+  if (encoding_.placement.branch_target != 0 && choice >= 94 && choice < 98) choice = 0;
   u64 alignment = 1;
   while (alignment < size && alignment < 64) alignment *= 2;
   if (size > 64) alignment = 64;
@@ -160,7 +162,7 @@ u64 CaseBuilder::choose_target(u32 size) {
   if (choice < 97) return kReadOnlyBase + random_->below(kReadOnlySize - size);
   if (choice < 98) return kDataEnd - within;
   if (choice < 99) return kDataBase - within;
-  return is_wide_address() ? kNoncanonical + random_->below(u64{1} << 40) : kDataEnd + within;
+  return can_be_noncanonical ? kNoncanonical + random_->below(u64{1} << 40) : kDataEnd + 64 + within;
 }
 
 void CaseBuilder::set_address_register(ZydisRegister reg, u64 value) {
@@ -228,15 +230,15 @@ u64 CaseBuilder::place_bit_offset(const ZydisDecodedOperand& operand) {
 
 void CaseBuilder::place_operand(const ZydisDecodedOperand& operand) {
   const u32 size = operand_bytes(operand);
-  u64 target = choose_target(size);
+  const bool is_static = (operand.mem.base == ZYDIS_REGISTER_NONE || is_program_counter(operand.mem.base)) &&
+                         operand.mem.index == ZYDIS_REGISTER_NONE;
+  // A segment base itself must be canonical, so without registers the sum is.
+  u64 target = choose_target(size, is_wide_address() && !is_static);
   const bool is_bits = is_bit_string(encoding_.instruction);
   const u64 distance = is_bits ? place_bit_offset(operand) : 0;
   const u64 address = effective_address(operand, target - distance);
   const u64 sum = address - static_cast<u64>(operand.mem.disp.has_displacement ? operand.mem.disp.value : 0);
   target += static_cast<u64>(solve_registers(operand.mem, sum));
-  const bool is_static =
-      static_cast<bool>(operand.mem.base == ZYDIS_REGISTER_NONE || is_program_counter(operand.mem.base)) &&
-      operand.mem.index == ZYDIS_REGISTER_NONE;
   if (is_static && operand.mem.segment != ZYDIS_REGISTER_FS && operand.mem.segment != ZYDIS_REGISTER_GS) {
     target = static_address_ + (operand.mem.base == ZYDIS_REGISTER_NONE ? 0 : encoding_.placement.next());
   }

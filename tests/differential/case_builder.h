@@ -36,7 +36,7 @@ class CaseBuilder {
   void place_operand(const ZydisDecodedOperand& operand);
   void place_vector_operand(const ZydisDecodedOperand& operand);
   u64 place_bit_offset(const ZydisDecodedOperand& operand);
-  u64 choose_target(u32 size);
+  u64 choose_target(u32 size, bool can_be_noncanonical);
   // The address within its segment that gives `target`, choosing the segment's base.
   u64 effective_address(const ZydisDecodedOperand& operand, u64 target);
   // Solves base + index * scale = `sum`; returns what had to be added to `sum` to make it solvable.
@@ -55,6 +55,7 @@ class CaseBuilder {
 
   bool is_wide_address() const { return encoding_.instruction.info.address_width == 64; }
   u64 address_mask() const;
+  u64 stack_pointer() const;
   Style choose_style();
 
   const Encoding& encoding_;

@@ -15,6 +15,7 @@ struct Feature {
   u32 leaf = 0;
   u8 output = 0;  // 0..3: EAX, EBX, ECX, EDX
   u8 position = 0;
+  u32 subleaf = 0;
 };
 
 struct OfferedSet {
@@ -22,8 +23,10 @@ struct OfferedSet {
   Feature feature;
 };
 
+constexpr u8 kEax = 0;
 constexpr u8 kEbx = 1;
 constexpr u8 kEcx = 2;
+constexpr u8 kEdx = 3;
 
 constexpr OfferedSet kOffered[] = {
     {ZYDIS_ISA_SET_I86, {}},
@@ -84,6 +87,16 @@ constexpr OfferedSet kOffered[] = {
     {ZYDIS_ISA_SET_ADOX_ADCX, {7, kEbx, 19}},
     {ZYDIS_ISA_SET_SHA, {7, kEbx, 29}},
     {ZYDIS_ISA_SET_RDPID, {7, kEcx, 22}},
+    {ZYDIS_ISA_SET_CLFLUSHOPT, {7, kEbx, 23}},
+    {ZYDIS_ISA_SET_CLWB, {7, kEbx, 24}},
+    {ZYDIS_ISA_SET_GFNI, {7, kEcx, 8}},
+    {ZYDIS_ISA_SET_AVX_GFNI, {7, kEcx, 8}},
+    {ZYDIS_ISA_SET_VAES, {7, kEcx, 9}},
+    {ZYDIS_ISA_SET_VPCLMULQDQ, {7, kEcx, 10}},
+    {ZYDIS_ISA_SET_SERIALIZE, {7, kEdx, 14}},
+    {ZYDIS_ISA_SET_AVX_VNNI, {7, kEax, 4, 1}},
+    {ZYDIS_ISA_SET_XSAVEOPT, {0xd, kEax, 0, 1}},
+    {ZYDIS_ISA_SET_XSAVEC, {0xd, kEax, 1, 1}},
     {ZYDIS_ISA_SET_LZCNT, {0x80000001, kEcx, 5}},
 };
 
@@ -126,7 +139,8 @@ constexpr Skip kSkips[] = {
 bool host_has(const Feature& feature) {
   if (feature.leaf == 0) return true;
   u32 outputs[4] = {};
-  if (__get_cpuid_count(feature.leaf, 0, &outputs[0], &outputs[1], &outputs[2], &outputs[3]) == 0)
+  if (__get_cpuid_count(feature.leaf, feature.subleaf, &outputs[0], &outputs[1], &outputs[2], &outputs[3]) ==
+      0)
     return false;
   return bit(outputs[feature.output], feature.position);
 }

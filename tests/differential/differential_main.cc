@@ -207,6 +207,9 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
+  arguments.options.create_engine = [&](Backend& native) {
+    return create_backend(arguments.options.engine, native);
+  };
   int status = 0;
   if (arguments.mode != "32") status = std::max(status, run_mode(false, arguments));
   if (arguments.mode != "64") status = std::max(status, run_mode(true, arguments));

@@ -123,17 +123,12 @@ void set_branch(Encoding& encoding, Random& random) {
   store_sized(encoding.placement, relative.offset, relative.size, distance);
 }
 
-bool is_extended_state(ZydisMnemonic mnemonic) {
-  return mnemonic == ZYDIS_MNEMONIC_XSAVE || mnemonic == ZYDIS_MNEMONIC_XSAVE64 ||
-         mnemonic == ZYDIS_MNEMONIC_XRSTOR || mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
-}
-
 // Combinations whose operands could not be chosen freely.
 bool is_awkward(const Instruction& instruction) {
   if (is_bit_string(instruction)) {
     return addresses_with(instruction.operands[0].mem, gpr_number(instruction.operands[1].reg.value));
   }
-  if (is_extended_state(instruction.info.mnemonic)) {
+  if (is_extended_save(instruction) || is_extended_restore(instruction)) {
     const auto& memory = instruction.operands[0].mem;
     return addresses_with(memory, x86::kRax) || addresses_with(memory, x86::kRdx);
   }
@@ -213,7 +208,27 @@ bool is_bit_string(const Instruction& instruction) {
 bool is_indirect_branch(const Instruction& instruction) {
   const bool is_transfer =
       instruction.info.mnemonic == ZYDIS_MNEMONIC_JMP || instruction.info.mnemonic == ZYDIS_MNEMONIC_CALL;
-  return is_transfer && !instruction.has(ZYDIS_ATTRIB_IS_RELATIVE);
+  const auto& immediate = instruction.info.raw.imm[0];
+  return is_transfer && !(immediate.size != 0 && immediate.is_relative);
+}
+
+bool is_extended_save(const Instruction& instruction) {
+  switch (instruction.info.mnemonic) {
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_extended_restore(const Instruction& instruction) {
+  return instruction.info.mnemonic == ZYDIS_MNEMONIC_XRSTOR ||
+         instruction.info.mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
 }
 
 bool is_string_operation(const Instruction& instruction) {

@@ -38,6 +38,8 @@ bool addresses_with(const ZydisDecodedOperandMem& memory, unsigned number);
 bool is_bit_string(const Instruction& instruction);
 // A near branch whose target comes from a register or memory.
 bool is_indirect_branch(const Instruction& instruction);
+bool is_extended_save(const Instruction& instruction);     // XSAVE and its variants
+bool is_extended_restore(const Instruction& instruction);  // XRSTOR
 bool is_string_operation(const Instruction& instruction);
 
 }  // namespace doppel::differential

@@ -20,7 +20,20 @@ void print(const std::string& text) {
   [[maybe_unused]] const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
 }
 
+u64 seed_of(const CampaignOptions& options, const Form& form, u64 encoding, u64 case_number) {
+  return hash_seed(options.seed, form.name) ^ (encoding << 24) ^ (case_number << 4);
+}
+
 }  // namespace
+
+std::string describe_encoding(const Decoder& decoder, const Form& form, const CampaignOptions& options,
+                              const Progress& progress) {
+  Random random(seed_of(options, form, progress.encoding, 0));
+  const auto encoding = Encoder(decoder).make(form, random);
+  if (!encoding) return "(no encoding)";
+  return hex_bytes(encoding->placement.code()) +
+         disassemble(encoding->instruction, encoding->placement.address);
+}
 
 std::string reproduction(const Form& form, const CampaignOptions& options, const Progress& progress,
                          bool is_compat) {
@@ -29,16 +42,12 @@ std::string reproduction(const Form& form, const CampaignOptions& options, const
                      progress.case_number);
 }
 
-u64 FormRunner::seed_of(const Form& form, u64 encoding, u64 case_number) const {
-  return hash_seed(options_.seed, form.name) ^ (encoding << 24) ^ (case_number << 4);
-}
-
 void FormRunner::run(const Form& form, FormResult& result) {
   const u32 encodings = (options_.cases + options_.cases_per_encoding - 1) / options_.cases_per_encoding;
   for (u32 i = 0; i < encodings; ++i) {
     if (options_.only_encoding >= 0 && i != options_.only_encoding) continue;
     progress_.encoding = i;
-    Random random(seed_of(form, i, 0));
+    Random random(seed_of(options_, form, i, 0));
     const auto encoding = encoder_.make(form, random);
     if (!encoding) {
       ++result.unencodable;
@@ -52,12 +61,12 @@ void FormRunner::run_encoding(const Form& form, const Encoding& encoding, FormRe
   native_.place(encoding.placement);
   engine_.place(encoding.placement);
   const Mask mask = Mask::of(encoding.instruction, encoding.placement.is_compat);
-  Random random(seed_of(form, progress_.encoding, 1));
+  Random random(seed_of(options_, form, progress_.encoding, 1));
   CaseBuilder builder(encoding, random);
   for (u32 i = 0; i < options_.cases_per_encoding; ++i) {
     if (options_.only_case >= 0 && i != options_.only_case) continue;
     progress_.case_number = i;
-    Random case_random(seed_of(form, progress_.encoding, i + 2));
+    Random case_random(seed_of(options_, form, progress_.encoding, i + 2));
     builder.build(case_, case_random);
     run_case(form, encoding, mask, result);
   }

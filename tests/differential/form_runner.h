@@ -29,7 +29,6 @@ class FormRunner {
   void run_encoding(const Form& form, const Encoding& encoding, FormResult& result);
   void run_case(const Form& form, const Encoding& encoding, const Mask& mask, FormResult& result);
   void report(const Form& form, const Encoding& encoding, const Mask& mask);
-  u64 seed_of(const Form& form, u64 encoding, u64 case_number) const;
 
   Encoder encoder_;
   const CampaignOptions& options_;
@@ -41,6 +40,10 @@ class FormRunner {
   Outcome got_;
   std::array<u8, kDataSize> expected_window_;
 };
+
+// The instruction at `progress`, made again; for a worker that died.
+std::string describe_encoding(const Decoder& decoder, const Form& form, const CampaignOptions& options,
+                              const Progress& progress);
 
 // The command that runs one case again.
 std::string reproduction(const Form& form, const CampaignOptions& options, const Progress& progress,

@@ -116,12 +116,9 @@ CpuState GuestWorld::initial_state(bool is_compat) const {
   CpuState state;
   state.segments[x86::kCs] =
       is_compat ? flat_segment(kUserCode32, kAttributesCode32) : flat_segment(kUserCode64, kAttributesCode64);
-  for (const auto index : {x86::kDs, x86::kEs, x86::kSs}) {
+  // FS and GS too: 32-bit code needs a usable segment, whatever its base.
+  for (const auto index : {x86::kDs, x86::kEs, x86::kSs, x86::kFs, x86::kGs}) {
     state.segments[index] = flat_segment(kUserData, kAttributesData);
-  }
-  // FS and GS bases come without a selector, as in any 64-bit process; 32-bit code needs usable segments.
-  for (const auto index : {x86::kFs, x86::kGs}) {
-    state.segments[index] = flat_segment(0, kAttributesData);
   }
   state.tr.selector = kTssSelector;
   state.tr.attributes = kAttributesTss;

@@ -45,10 +45,11 @@ Result<void> install_handlers() {
   return {};
 }
 
-// 32-bit code needs real data segments in DS and ES; 64-bit processes start with null ones.
+// 32-bit code needs real data segments; 64-bit processes start with null ones. FS keeps the host's base.
 void load_data_segments() {
   const u16 selector = kUserData;
-  asm volatile("movw %0, %%ds\n\tmovw %0, %%es" : : "r"(selector));
+  asm volatile("movw %0, %%ds\n\tmovw %0, %%es\n\tmovw %0, %%gs" : : "r"(selector));
+  asm volatile("rdfsbase %%rax\n\tmovw %0, %%fs\n\twrfsbase %%rax" : : "r"(selector) : "rax");
 }
 
 void write_stub() {
@@ -151,16 +152,18 @@ void fill_read_only_page(std::span<u8> page) {
 extern "C" void doppel_native_fault(int signal, void* /*info*/, void* raw_context) {
   using namespace doppel::differential;
   NativeContext& context = native_context();
-  if (context.is_active == 0) {
+  const auto& machine = static_cast<const ucontext_t*>(raw_context)->uc_mcontext;
+  const auto rip = static_cast<doppel::u64>(machine.gregs[REG_RIP]);
+  // A fault of the harness itself, or of state it cannot load: let the worker die and be reported.
+  if (context.is_active == 0 || rip < kCodeBase || rip > kCodeBase + kCodeSize) {
     ::signal(signal, SIG_DFL);
     return;
   }
-  const auto& machine = static_cast<const ucontext_t*>(raw_context)->uc_mcontext;
   UserState& out = context.out;
   for (std::size_t i = 0; i < kRegisterOrder.size(); ++i) {
     out.gpr[i] = static_cast<doppel::u64>(machine.gregs[kRegisterOrder[i]]);
   }
-  out.rip = static_cast<doppel::u64>(machine.gregs[REG_RIP]);
+  out.rip = rip;
   out.rflags = static_cast<doppel::u64>(machine.gregs[REG_EFL]);
   std::memcpy(static_cast<void*>(&out.xsave), machine.fpregs, sizeof(XsaveArea));
   if ((out.xsave.xstate_bv & 4) == 0) out.xsave.ymm_high = {};

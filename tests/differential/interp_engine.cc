@@ -1,0 +1,18 @@
+// The interpreter as an engine of the differential test.
+#include "engine/interp/interpreter.h"
+#include "tests/differential/engines.h"
+#include "tests/differential/vcpu_backend.h"
+#include "x86/cpuid.h"
+
+namespace doppel::differential {
+
+Result<std::unique_ptr<Backend>> create_interpreter_backend() {
+  // As much of the host as doppel offers anywhere: forms are compared wherever the host has them.
+  auto cpuid = std::make_shared<x86::CpuidTable>(TRY(x86::CpuidTable::create("host", {})));
+  const EngineFactory factory = [cpuid](GuestMemory& memory, CpuPlatform& platform) {
+    return create_interpreter({memory, platform, *cpuid});
+  };
+  return VcpuBackend::create(factory);
+}
+
+}  // namespace doppel::differential
