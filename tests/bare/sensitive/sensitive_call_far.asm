@@ -9,7 +9,7 @@
     %else
         call    dword far [far_pointer]
     %endif
-%endmacro
+%endmacro                       ; qemu-deviates: limit check late or with a selector; CS with L and D is taken
 %macro CASES 1
     %define MODE %1
         COMMON_CASES

@@ -162,6 +162,7 @@
         int     0x41
         END
         EXPECT  GP, 0
-done:   TEST_END
+        jmp     done
 v86_handler:
         ud2
+done:   TEST_END

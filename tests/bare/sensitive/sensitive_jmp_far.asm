@@ -9,7 +9,7 @@
     %else
         jmp     dword far [far_pointer]
     %endif
-%endmacro
+%endmacro                       ; qemu-deviates: limit check late or with a selector; CS with L and D is taken
 %macro CASES 1
     %define MODE %1
         COMMON_CASES
@@ -65,5 +65,5 @@ sixty_four:
         AT
         o64 jmp far [rbx]
         END
-        EXPECT  GP, 0           ; qemu-deviates: no canonical check of the target; bochs-deviates: takes it in m16:64 form
+        EXPECT  GP, 0           ; qemu-deviates: no canonical check of the target
         TEST_END
