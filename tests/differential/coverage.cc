@@ -133,7 +133,6 @@ constexpr Skip kSkips[] = {
     {ZYDIS_MNEMONIC_LSS, kSegment},
     {ZYDIS_MNEMONIC_CPUID, kIdentity},
     {ZYDIS_MNEMONIC_XGETBV, kIdentity},
-    {ZYDIS_MNEMONIC_INT, "software interrupts reach the host's kernel"},
 };
 
 bool host_has(const Feature& feature) {

@@ -125,6 +125,8 @@ void set_branch(Encoding& encoding, Random& random) {
 
 // Combinations whose operands could not be chosen freely.
 bool is_awkward(const Instruction& instruction) {
+  // The one software interrupt that the host's kernel answers.
+  if (instruction.info.mnemonic == ZYDIS_MNEMONIC_INT) return instruction.info.raw.imm[0].value.u == 0x80;
   if (is_bit_string(instruction)) {
     return addresses_with(instruction.operands[0].mem, gpr_number(instruction.operands[1].reg.value));
   }
@@ -136,6 +138,32 @@ bool is_awkward(const Instruction& instruction) {
     return gpr_number(instruction.operands[0].reg.value) == x86::kRsp;
   }
   return false;
+}
+
+// Inserts `prefix` in front; the decoded instruction stays that of the original bytes.
+void prepend(Placement& placement, u8 prefix) {
+  std::memmove(placement.bytes.data() + 1, placement.bytes.data(), placement.length);
+  placement.bytes[0] = prefix;
+  ++placement.length;
+}
+
+// Now and then makes the encoding invalid: LOCK where it is not allowed, a prefix that VEX does not allow, a
+// vvvv field that must be 1111b. The host raises #UD, whatever the operands. SDM 2A 2.3.
+void spoil(const Decoder& decoder, Encoding& encoding, Random& random) {
+  if (!random.percent(3) || encoding.placement.length > 14) return;
+  Placement spoiled = encoding.placement;
+  if (encoding.instruction.info.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+    static constexpr u8 kForbidden[] = {0x66, 0xf2, 0xf3, 0xf0};
+    const auto& vex = encoding.instruction.info.raw.vex;
+    if (random.percent(50))
+      prepend(spoiled, random.pick(kForbidden));
+    else
+      spoiled.bytes[vex.offset + vex.size - 1u] ^= static_cast<u8>(8 << random.below(4));
+  } else {
+    prepend(spoiled, 0xf0);
+  }
+  Instruction ignored;
+  if (!decoder.decode(spoiled.code(), ignored)) encoding.placement = spoiled;
 }
 
 u64 choose_address(unsigned length, Random& random) {
@@ -178,6 +206,7 @@ std::optional<Encoding> Encoder::attempt(const Form& form, Random& random) const
   set_branch(encoding, random);
   if (!decoder_.decode(placement.code(), instruction)) return std::nullopt;
   if (form_name(instruction) != form.name || is_awkward(instruction)) return std::nullopt;
+  spoil(decoder_, encoding, random);
   return encoding;
 }
 
