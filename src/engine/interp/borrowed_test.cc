@@ -127,8 +127,16 @@ class BorrowedTest : public testing::Test {
     EXPECT_EQ(state.fx.fsw, registers_.fx.fsw) << decoded.text();
     EXPECT_EQ(state.fx.ftw, registers_.fx.ftw) << decoded.text();
     EXPECT_EQ(state.fx.st, registers_.fx.st) << decoded.text();
+    compare_instruction_pointer(stub, decoded);
     if (stub.x87_image == X87Image::kStore) return;  // pointers differ; tested apart
     EXPECT_EQ(std::memcmp(stored.data(), operand_, kOperandSize), 0) << decoded.text();
+  }
+
+  // Intel processors keep FIP whether or not an exception is pending.
+  void compare_instruction_pointer(const BorrowedStub& stub, const Decoded& decoded) {
+    if (!__builtin_cpu_is("intel") || stub.x87_pointers == X87Pointers::kLoaded) return;
+    const bool is_updated = stub.x87_pointers == X87Pointers::kUpdated;
+    EXPECT_EQ(registers_.fx.fip, is_updated ? native_.instruction_address() : 0) << decoded.text();
   }
 
   // Every ModRM with a register operand or the memory operand [rbx] behind `prefix`.
