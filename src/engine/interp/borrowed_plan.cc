@@ -178,6 +178,10 @@ void plan_flags(BorrowedPlan& plan, const ZydisDecodedInstruction& instruction) 
   const u64 written = flags->modified | flags->set_0 | flags->set_1 | flags->undefined;
   plan.traits.reads_flags = (flags->tested & x86::kArithmeticFlags) != 0;
   plan.traits.writes_flags = (written & x86::kArithmeticFlags) != 0;
+  // An undefined flag may keep its old value, which must be the guest's.
+  const u64 defined = written & ~u64{flags->undefined} & x86::kArithmeticFlags;
+  const bool replaces_all = defined == x86::kArithmeticFlags;
+  plan.loads_flags = plan.traits.reads_flags || (plan.traits.writes_flags && !replaces_all);
 }
 
 void plan_x87(BorrowedPlan& plan, const ZydisDecodedInstruction& instruction) {

@@ -30,6 +30,7 @@ struct BorrowedPlan {
   u16 gprs_written = 0;
   u16 vectors_used = 0;
   u16 vectors_written = 0;
+  bool loads_flags = false;     // the instruction reads flags or leaves some as they are
   u8 state_register = 7;        // holds the CpuState pointer during the instruction
   u8 memory_register = 6;       // holds the memory operand's address
   u8 rsp_substitute = 4;        // stands for the guest's RSP; 4 when the instruction does not name RSP

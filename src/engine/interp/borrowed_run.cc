@@ -162,12 +162,19 @@ X87PointerValues image_pointers(const BorrowedStub& stub, const CpuState& state,
   return is_16bit_image(stub) ? load_pointers<u16>(image, is_real) : load_pointers<u32>(image, is_real);
 }
 
+// A narrow store shortly before FXRSTOR costs a store-forwarding stall; most are not needed.
+template <class T>
+void set_if_changed(T& field, T value) {
+  if (field != value) field = value;
+}
+
 // ES and B follow from the exceptions and their masks, whatever an image says; the host must not see
 // otherwise.
 void normalise_x87(FxsaveArea& fx) {
-  fx.fsw &= static_cast<u16>(~(kFswSummary | kFswBusy));
-  if (has_pending_x87_exception(fx)) fx.fsw |= kFswSummary | kFswBusy;
-  fx.mxcsr &= kMxcsrValid;
+  u16 fsw = fx.fsw & static_cast<u16>(~(kFswSummary | kFswBusy));
+  if (has_pending_x87_exception(fx)) fsw |= kFswSummary | kFswBusy;
+  set_if_changed(fx.fsw, fsw);
+  if ((fx.mxcsr & ~kMxcsrValid) != 0) fx.mxcsr &= kMxcsrValid;
 }
 
 // The host's own addresses must never show in guest state: images go through a private copy.
@@ -189,12 +196,12 @@ void run_x87(const BorrowedStub& stub, CpuState& state, void* memory, u64* flags
       std::memcpy(memory, image.data(), stub.memory_size);
     }
   }
-  state.fx.mxcsr_mask = kMxcsrValid;
+  set_if_changed(state.fx.mxcsr_mask, kMxcsrValid);
   if (stub.x87_pointers == X87Pointers::kLoaded) return;
   const bool is_cleared = stub.x87_pointers == X87Pointers::kCleared;
-  state.fx.fip = is_cleared ? 0 : old.fip;
-  state.fx.fdp = is_cleared ? 0 : old.fdp;
-  state.fx.fop = is_cleared ? u16{0} : old.fop;
+  set_if_changed(state.fx.fip, is_cleared ? 0 : old.fip);
+  set_if_changed(state.fx.fdp, is_cleared ? 0 : old.fdp);
+  set_if_changed(state.fx.fop, is_cleared ? u16{0} : old.fop);
 }
 
 }  // namespace
