@@ -48,12 +48,12 @@
         mov     [in_rbp], rax
         BOTH    GP, 0, mov al, [rbx]
         BOTH    GP, 0, mov [rbx], al
-        BOTH    SS_, 0, mov al, [rbp]
+        BOTH    SS_, 0, mov al, [rbp]  ; qemu-deviates: #GP for stack accesses
         BOTH    GP, 0, jmp rbx                  ; qemu-deviates: faults at the target
         BOTH    GP, 0, call rbx                 ; qemu-deviates: faults at the target
         BOTH    GP, 0, lock inc qword [rbx]
         BOTH    GP, 0, clflush [rbx]            ; qemu-deviates: no address check
-        BOTH    SS_, 0, leave
+        BOTH    SS_, 0, leave  ; qemu-deviates: #GP for stack accesses
         mov     rax, 0x00007ffffffffffc
         mov     [in_rbx], rax
         BOTH    GP, 0, mov rax, [rbx]           ; qemu-deviates: faults on the first page; the last byte is not canonical
@@ -72,7 +72,7 @@
         AT
         %1
         END
-        EXPECT  SS_, 0
+        EXPECT  SS_, 0  ; qemu-deviates: #GP for stack accesses
 %endmacro
         WILD    push rax
         WILD    pop rax
