@@ -1,0 +1,120 @@
+"""What a person gets wrong: one clear line on standard error, status 1 or 2, never a crash."""
+
+import random
+import struct
+import tempfile
+from pathlib import Path
+
+from doppel import CMDLINE, GUEST, expect
+
+RANDOM_SEED = 20240229
+ELF_HEADER_BYTES = 64
+MACHINE_AARCH64 = 183
+
+
+def random_bytes(count):
+    """The same bytes in every run."""
+    return random.Random(RANDOM_SEED).randbytes(count)
+
+
+def arm_elf():
+    """An ELF executable for another architecture: header only, one empty load segment."""
+    ident = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)
+    header = struct.pack("<HHIQQQIHHHHHH", 2, MACHINE_AARCH64, 1, 0x400000, ELF_HEADER_BYTES, 0, 0, 64, 56, 1, 64, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, 120, 120, 4096)
+    return ident + header + segment
+
+
+def kernel_bytes():
+    """The real kernel."""
+    return (GUEST / "vmlinuz").read_bytes()
+
+
+# name -> content of the kernel file
+KERNELS = {
+    "empty_kernel": lambda: b"",
+    "one_byte_kernel": lambda: b"M",
+    "random_kernel": lambda: random_bytes(1 << 20),
+    "kernel_cut_in_header": lambda: kernel_bytes()[:600],
+    "kernel_cut_in_setup": lambda: kernel_bytes()[:4096],
+    "kernel_cut_in_payload": lambda: kernel_bytes()[: 5 << 20],
+    "kernel_with_damaged_payload": lambda: kernel_bytes()[:1 << 20] + random_bytes(1 << 20) + kernel_bytes()[2 << 20:],
+    "kernel_for_arm": arm_elf,
+    "text_as_kernel": lambda: b"#!/bin/sh\necho not a kernel\n" * 100,
+}
+
+# name -> arguments after `run` with a good kernel and initramfs
+ARGUMENTS = {
+    "memory_zero": ("--memory", "0"),
+    "memory_one_byte": ("--memory", "1"),
+    "memory_one_mebibyte": ("--memory", "1M"),
+    "memory_more_than_host": ("--memory", "1000000G"),
+    "memory_overflows": ("--memory", "99999999999999999999999G"),
+    "memory_is_negative": ("--memory", "-512M"),
+    "memory_is_a_word": ("--memory", "lots"),
+    "cpus_zero": ("--cpus", "0"),
+    "cpus_too_many": ("--cpus", "1000000"),
+    "unknown_engine": ("--engine", "steam"),
+    "unknown_option": ("--no-such-option",),
+    "option_without_value": ("--memory",),
+}
+
+WHOLE_COMMANDS = {
+    "no_kernel": ("run",),
+    "unknown_command": ("fly",),
+    "missing_kernel": ("run", "--kernel", "/nonexistent/vmlinuz"),
+    "kernel_is_a_directory": ("run", "--kernel", "/"),
+    "missing_initrd": ("run", "--kernel", str(GUEST / "vmlinuz"), "--initrd", "/nonexistent/initrd.img"),
+}
+
+
+def expect_refusal(outcome):
+    """One line on standard error, nothing else, status 1 or 2."""
+    expect(outcome.status in (1, 2), f"status {outcome.status} instead of 1 or 2: {outcome.err[-160:]!r}")
+    lines = outcome.err.splitlines()
+    expect(len(lines) == 1 and lines[0].strip(), f"{len(lines)} lines on standard error: {outcome.err[-300:]!r}")
+
+
+def with_kernel(make):
+    """A test that gives a made-up kernel file."""
+    def test(doppel):
+        with tempfile.NamedTemporaryFile(prefix="doppel-kernel-") as file:
+            file.write(make())
+            file.flush()
+            expect_refusal(doppel.run("run", "--kernel", file.name, "--memory", "64M", "--cmdline", CMDLINE, limit=20))
+    return test
+
+
+def with_arguments(arguments):
+    """A test that gives good files and a bad option."""
+    def test(doppel):
+        expect_refusal(doppel.run("run", "--kernel", GUEST / "vmlinuz", "--initrd", GUEST / "initrd.img", "--cmdline",
+                                  CMDLINE, *arguments, limit=20))
+    return test
+
+
+def with_command(command):
+    """A test of a whole command line."""
+    return lambda doppel: expect_refusal(doppel.run(*command, limit=20))
+
+
+def initrd_larger_than_memory(doppel):
+    """An initramfs that cannot fit is refused before the guest starts."""
+    with tempfile.NamedTemporaryFile(prefix="doppel-initrd-") as file:
+        Path(file.name).write_bytes(bytes(80 << 20))
+        expect_refusal(doppel.run("run", "--kernel", GUEST / "vmlinuz", "--initrd", file.name, "--memory", "64M",
+                                  limit=20))
+
+
+def named(name, test):
+    """Gives a generated test the name it is called by."""
+    test.__name__ = name
+    return test
+
+
+TESTS = (
+    *(named(name, with_kernel(make)) for name, make in KERNELS.items()),
+    *(named(name, with_arguments(arguments)) for name, arguments in ARGUMENTS.items()),
+    *(named(name, with_command(command)) for name, command in WHOLE_COMMANDS.items()),
+    initrd_larger_than_memory,
+)
