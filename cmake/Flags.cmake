@@ -1,6 +1,6 @@
 # Compiler and linker flags shared by every target.
 add_compile_options(-Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wno-sign-conversion
-  -Wimplicit-fallthrough -Wthread-safety -Wno-gnu-statement-expression -Wno-gnu-label-as-value
+  -Wimplicit-fallthrough -Wthread-safety -Wno-gnu-statement-expression -Wno-gnu-label-as-value -Wno-c99-extensions
   -fno-exceptions -fno-rtti -fno-plt -fstack-protector-strong -mno-red-zone)
 add_link_options(-fuse-ld=lld)
 add_compile_definitions(_FILE_OFFSET_BITS=64)

@@ -74,6 +74,7 @@ struct alignas(64) CpuState {
   std::array<u64, x86::kGprCount> gpr = {};
   u64 rip = 0;
   u64 rflags = x86::kFlagReserved1;
+  u64 always_zero = 0;  // stands for an absent base or index register in engines' address arithmetic
   std::array<Segment, x86::kSegmentCount> segments = {};
   Segment ldtr;
   Segment tr;

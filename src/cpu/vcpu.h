@@ -23,14 +23,23 @@ struct Exit {
   std::string detail;  // for a person; empty for the frequent reasons
 };
 
+// How far to run: `instructions`, exactly, or (when `is_exact` is false) up to the trace boundary near it.
+struct RunLimit {
+  u64 instructions;
+  bool is_exact = true;
+};
+
 // One vCPU of one engine. run(), save() and load() are called on the vCPU's thread; kick() and
 // notify_interrupt() from any thread.
 class Vcpu {
  public:
   virtual ~Vcpu() = default;
 
-  // Runs at most `budget` instructions (exactly that many unless another reason comes first).
-  virtual Exit run(u64 budget) = 0;
+  // Runs until the limit unless another reason comes first. Instructions that fault do not count.
+  virtual Exit run(RunLimit limit) = 0;
+
+  // Instructions retired since reset, exact also while the vCPU is inside a platform call.
+  virtual u64 instructions_retired() const = 0;
 
   // Makes run() return at the next trace boundary.
   virtual void kick() = 0;

@@ -78,6 +78,8 @@ class CpuidTable {
   bool has(Feature feature) const { return features_.has(feature); }
   const FeatureSet& features() const { return features_; }
 
+  // Does the guest see AMD's variant of SYSCALL, SYSENTER and their kin?
+  bool is_amd() const { return vendor_ == "AuthenticAMD" || vendor_ == "HygonGenuine"; }
   // CPUID.1:EAX.
   u32 signature() const { return signature_; }
   // Settable bits of XCR0.

@@ -1,0 +1,77 @@
+// Faults and the values derived from control state.
+#include "cpu/core.h"
+
+namespace doppel {
+
+Core::Core(GuestMemory& guest_memory, CpuPlatform& cpu_platform, const x86::CpuidTable& cpuid_table)
+    : mmu(state, guest_memory, cpu_platform), memory(guest_memory), platform(cpu_platform), cpuid(cpuid_table) {}
+
+bool Core::raise(u8 vector) {
+  fault = {vector, false, 0};
+  has_fault = true;
+  return false;
+}
+
+bool Core::raise(u8 vector, u32 error_code) {
+  fault = {vector, true, error_code};
+  has_fault = true;
+  return false;
+}
+
+bool Core::raise_page_fault(GuestVirt address, u32 error_code) {
+  state.cr2 = address.value();
+  return raise(x86::kVectorPf, error_code);
+}
+
+void Core::update_mode() {
+  is_long_mode = (state.efer & x86::kEferLma) != 0;
+  const Segment& cs = state.segment(x86::kCs);
+  is_64bit = is_long_mode && cs.is_long();
+  if (!is_protected()) {
+    cpl = 0;
+  } else if (is_v8086()) {
+    cpl = 3;
+  } else {
+    cpl = static_cast<u8>(state.segment(x86::kSs).dpl());
+  }
+  if (cpl == 3) {
+    access_mode = kUser;
+  } else {
+    access_mode = (state.rflags & x86::kFlagAc) != 0 ? kSupervisorAc : kSupervisor;
+  }
+}
+
+void Core::state_replaced() {
+  update_watch();
+  mmu.flush_all();
+  mmu.switch_context(state.cr3);
+  update_mode();
+  has_fault = false;
+  pending_debug = 0;
+}
+
+// Data breakpoints keep every page out of the software TLB. SDM 3B 17.2.4.
+void Core::update_watch() {
+  bool is_watching = false;
+  for (unsigned i = 0; i < 4; ++i) {
+    const bool is_enabled = bits(state.dr7, 2 * i, 2) != 0;
+    const unsigned condition = static_cast<unsigned>(bits(state.dr7, 16 + 4 * i, 2));
+    if (is_enabled && (condition == 1 || condition == 3)) is_watching = true;
+  }
+  mmu.set_watched(is_watching);
+}
+
+void Core::note_data_access(u64 va, unsigned size, bool is_write) {
+  for (unsigned i = 0; i < 4; ++i) {
+    if (bits(state.dr7, 2 * i, 2) == 0) continue;
+    const unsigned condition = static_cast<unsigned>(bits(state.dr7, 16 + 4 * i, 2));
+    if (condition != 3 && !(condition == 1 && is_write)) continue;
+    // LEN: 1, 2, 8, 4 bytes; the address is aligned to it.
+    static constexpr u8 kLengths[] = {1, 2, 8, 4};
+    const u64 length = kLengths[bits(state.dr7, 18 + 4 * i, 2)];
+    const u64 start = align_down(state.dr[i], length);
+    if (va < start + length && start < va + size) pending_debug |= u64{1} << i;
+  }
+}
+
+}  // namespace doppel

@@ -1,0 +1,79 @@
+// Accesses to linear memory by any path that is not an engine's own fast one.
+#include <algorithm>
+#include <cstring>
+
+#include "base/verify.h"
+#include "cpu/core.h"
+
+namespace doppel {
+namespace {
+
+// One page's part of an access.
+struct Piece {
+  GuestPhys physical;
+  unsigned size = 0;
+};
+
+}  // namespace
+
+bool Core::access_linear(u64 va, void* buffer, unsigned size, Access access, AccessMode mode) {
+  VERIFY(size <= kPageSize);
+  Piece pieces[2];
+  unsigned count = 0;
+  for (unsigned done = 0; done < size; ++count) {
+    const u64 raw = va + done;
+    const u64 address = is_64bit || is_long_mode ? raw : raw & 0xffffffff;
+    if (is_long_mode && !is_canonical(address)) return raise(x86::kVectorGp, 0);
+    const TlbEntry& entry = mmu.table(mode).entry(address);
+    const u64 page = address & ~kPageOffsetMask;
+    Piece& piece = pieces[count];
+    if ((access == Access::kWrite ? entry.write_tag : entry.read_tag) == page) {
+      piece.physical = GuestPhys(entry.frame + (address & kPageOffsetMask));
+    } else {
+      const Translation translation = mmu.fill(GuestVirt(address), access, mode);
+      if (!translation.is_valid) return raise_page_fault(GuestVirt(address), translation.error_code);
+      piece.physical = translation.physical;
+    }
+    piece.size = std::min(size - done, static_cast<unsigned>(kPageSize - (address & kPageOffsetMask)));
+    done += piece.size;
+  }
+  if (buffer == nullptr) return true;
+  auto* bytes = static_cast<u8*>(buffer);
+  for (unsigned i = 0; i < count; ++i) {
+    const Piece& piece = pieces[i];
+    if (memory.is_ram(piece.physical, piece.size)) {
+      if (access == Access::kWrite) {
+        memory.write(piece.physical, {bytes, piece.size});
+      } else {
+        std::memcpy(bytes, memory.host(piece.physical), piece.size);
+      }
+    } else {
+      // Devices see at most 8 bytes at a time.
+      for (unsigned done = 0; done < piece.size; done += 8) {
+        const std::span<u8> part(bytes + done, std::min(8u, piece.size - done));
+        if (access == Access::kWrite) {
+          platform.write_mmio(piece.physical + done, part);
+        } else {
+          platform.read_mmio(piece.physical + done, part);
+        }
+      }
+    }
+    bytes += piece.size;
+  }
+  if ((state.dr7 & 0xff) != 0) note_data_access(va, size, access == Access::kWrite);
+  return true;
+}
+
+bool Core::read_linear(u64 va, void* out, unsigned size, AccessMode mode) {
+  return access_linear(va, out, size, Access::kRead, mode);
+}
+
+bool Core::write_linear(u64 va, const void* data, unsigned size, AccessMode mode) {
+  return access_linear(va, const_cast<void*>(data), size, Access::kWrite, mode);
+}
+
+bool Core::probe_write(u64 va, unsigned size, AccessMode mode) {
+  return access_linear(va, nullptr, size, Access::kWrite, mode);
+}
+
+}  // namespace doppel

@@ -1,0 +1,184 @@
+// Software TLB maintenance: contexts, flushes, fills.
+#include "cpu/mmu.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/verify.h"
+
+namespace doppel {
+
+TlbTable::TlbTable() : large_regions(0), is_empty(false) { clear(); }
+
+void TlbTable::clear() {
+  if (is_empty) return;
+  std::memset(entries.data(), 0xff, sizeof(entries));
+  large_regions = 0;
+  is_empty = true;
+}
+
+Mmu::Mmu(CpuState& state, GuestMemory& memory, CpuPlatform& platform)
+    : state_(state), memory_(memory), platform_(platform) {
+  for (unsigned i = 0; i < kContexts; ++i) contexts_.push_back(std::make_unique<Context>());
+  contexts_[0]->is_used = true;
+  const u64 end = memory.high_size() != 0 ? GuestMemory::kHighRamStart + memory.high_size() : memory.low_size();
+  writable_frames_.resize(end >> kPageShift);
+  flush_all();
+}
+
+u64 Mmu::code_epoch(bool is_user, unsigned half) const {
+  return (half != 0 ? kernel_code_.epoch : contexts_[current_]->code.epoch) << 1 | (is_user ? 1 : 0);
+}
+
+void Mmu::clear_context(Context& context) {
+  for (TlbTable& table : context.tables) table.clear();
+  context.code.restart(next_epoch_++);
+  ++statistics_.flushes;
+}
+
+void Mmu::switch_context(u64 value) {
+  const bool has_pcid = (state_.cr4 & x86::kCr4Pcide) != 0;
+  const u16 pcid = has_pcid ? value & 0xfff : 0;
+  const bool keep = has_pcid && bit(value, 63);
+  unsigned chosen = kContexts;
+  for (unsigned i = 0; i < kContexts; ++i) {
+    if (contexts_[i]->is_used && contexts_[i]->pcid == pcid) chosen = i;
+  }
+  bool is_fresh = !keep;
+  if (chosen == kContexts) {
+    chosen = 0;
+    for (unsigned i = 1; i < kContexts; ++i) {
+      if (contexts_[i]->last_use < contexts_[chosen]->last_use) chosen = i;
+    }
+    is_fresh = true;
+  }
+  current_ = chosen;
+  Context& context = *contexts_[chosen];
+  context.is_used = true;
+  context.pcid = pcid;
+  context.last_use = ++use_clock_;
+  if (is_fresh) clear_context(context);
+  if (kernel_half_has_local_code_) {
+    kernel_code_.restart(next_epoch_++);
+    kernel_half_has_local_code_ = false;
+  }
+  if (is_fresh) {
+    for (TlbListener* listener : listeners_) listener->flush_context(pcid);
+  }
+}
+
+void Mmu::drop(TlbTable& table, u64 va) {
+  if (bit(table.large_regions, (va >> 30) & 63)) return table.clear();
+  TlbEntry& entry = table.entry(va);
+  const u64 page = va & ~kPageOffsetMask;
+  if (entry.read_tag == page || entry.write_tag == page) entry = {kNoTag, kNoTag, 0, kNoTag};
+}
+
+void Mmu::CodePages::insert(GuestVirt address, bool is_large) {
+  const u64 page = address.page_number();
+  pages[(page >> 6) & 63] |= u64{1} << (page & 63);
+  if (is_large) large_regions |= u64{1} << ((address.value() >> 30) & 63);
+}
+
+bool Mmu::CodePages::may_contain(GuestVirt address) const {
+  const u64 page = address.page_number();
+  return bit(pages[(page >> 6) & 63], page & 63) || bit(large_regions, (address.value() >> 30) & 63);
+}
+
+void Mmu::flush_page(GuestVirt address) {
+  for (auto& context : contexts_) {
+    for (TlbTable& table : context->tables) {
+      if (!table.is_empty) drop(table, address.value());
+    }
+    if (context->code.may_contain(address)) context->code.restart(next_epoch_++);
+  }
+  if (kernel_code_.may_contain(address)) kernel_code_.restart(next_epoch_++);
+  for (TlbListener* listener : listeners_) listener->flush_page(address);
+}
+
+void Mmu::flush_context(u16 pcid) {
+  for (auto& context : contexts_) {
+    if (context->is_used && context->pcid == pcid) clear_context(*context);
+  }
+  if (kernel_half_has_local_code_) kernel_code_.restart(next_epoch_++);
+  for (TlbListener* listener : listeners_) listener->flush_context(pcid);
+}
+
+void Mmu::flush_all() {
+  for (auto& context : contexts_) clear_context(*context);
+  kernel_code_.restart(next_epoch_++);
+  for (TlbListener* listener : listeners_) listener->flush_all();
+}
+
+Translation Mmu::fill(GuestVirt address, Access access, AccessMode mode) {
+  const Translation result = walk(address, access, mode);
+  if (!result.is_valid) {
+    ++statistics_.page_faults;
+    return result;
+  }
+  const GuestPhys frame = result.physical.page_base();
+  if (is_watching_ || !memory_.is_ram(frame, kPageSize)) return result;
+  ++statistics_.fills;
+  TlbTable& tlb = table(mode);
+  TlbEntry& entry = tlb.entry(address.value());
+  const u64 page = address.page_base().value();
+  entry.read_tag = page;
+  entry.write_tag = kNoTag;
+  entry.addend = reinterpret_cast<u64>(memory_.host(frame)) - page;
+  entry.frame = frame.value();
+  if (result.is_writable && !memory_.is_code_frame(frame)) {
+    entry.write_tag = page;
+    writable_frames_[frame.page_number()] = 1;
+  }
+  tlb.is_empty = false;
+  if (result.page_size > kPageSize) tlb.large_regions |= u64{1} << ((address.value() >> 30) & 63);
+  return result;
+}
+
+Translation Mmu::translate_code(GuestVirt address, bool is_user) {
+  const unsigned half = address.value() >> 63;
+  const u64 page = address.page_number();
+  CodeTlbEntry& entry = code_tlb_[page % kCodeTlbEntries];
+  const u64 epoch = code_epoch(is_user, half);
+  Translation result;
+  if (entry.page == page && entry.epoch == epoch) {
+    result.is_valid = true;
+    result.physical = GuestPhys(entry.frame + address.page_offset());
+    return result;
+  }
+  result = walk(address, Access::kFetch, is_user ? kUser : kSupervisor);
+  if (!result.is_valid) {
+    ++statistics_.page_faults;
+    return result;
+  }
+  entry = {page, epoch, result.physical.page_base().value()};
+  CodePages& pages = half != 0 ? kernel_code_ : contexts_[current_]->code;
+  pages.insert(address, result.page_size > kPageSize);
+  if (half != 0 && !result.is_global) kernel_half_has_local_code_ = true;
+  return result;
+}
+
+void Mmu::protect_frame(GuestPhys frame) {
+  const u64 number = frame.page_number();
+  if (number >= writable_frames_.size() || writable_frames_[number] == 0) return;
+  writable_frames_[number] = 0;
+  const u64 base = frame.page_base().value();
+  for (auto& context : contexts_) {
+    for (TlbTable& table : context->tables) {
+      if (table.is_empty) continue;
+      for (TlbEntry& entry : table.entries) {
+        if (entry.frame == base) entry.write_tag = kNoTag;
+      }
+    }
+  }
+}
+
+void Mmu::read_physical(GuestPhys address, std::span<u8> data) {
+  if (!memory_.read(address, data)) platform_.read_mmio(address, data);
+}
+
+void Mmu::write_physical(GuestPhys address, std::span<const u8> data) {
+  if (!memory_.write(address, data)) platform_.write_mmio(address, data);
+}
+
+}  // namespace doppel

@@ -1,0 +1,169 @@
+// Mmu: a vCPU's paging unit: page walks, the software TLB, and the TLB-maintenance events.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "cpu/cpu_state.h"
+#include "cpu/platform.h"
+#include "memory/guest_memory.h"
+
+namespace doppel {
+
+enum class Access : u8 { kRead, kWrite, kFetch };
+
+// On whose behalf an access is made; each has its own software TLB because rights differ.
+enum AccessMode : u8 {
+  kSupervisor,    // CPL 0..2, subject to SMAP
+  kUser,          // CPL 3
+  kSupervisorAc,  // CPL 0..2 with RFLAGS.AC set: SMAP suspended
+  kAccessModes,
+};
+
+// One translation: an access of `size` bytes at `va` hits when page(va + size - 1) equals the tag of the entry
+// that va's page selects, so that an access crossing into the next page misses. kNoTag never matches.
+struct TlbEntry {
+  u64 read_tag;
+  u64 write_tag;
+  u64 addend;  // host address - guest virtual address
+  u64 frame;   // guest-physical page base
+};
+
+inline constexpr unsigned kTlbEntries = 1024;
+inline constexpr u64 kNoTag = ~u64{0};
+
+struct TlbTable {
+  std::array<TlbEntry, kTlbEntries> entries;
+  u64 large_regions;  // bit (va >> 30) & 63: entries that came from large pages lie in that gigabyte
+  bool is_empty;
+  TlbTable();
+  void clear();
+  TlbEntry& entry(u64 va) { return entries[(va >> kPageShift) & (kTlbEntries - 1)]; }
+};
+
+// Hears what makes cached translations stale; the software TLB itself is maintained by the Mmu.
+class TlbListener {
+ public:
+  virtual ~TlbListener() = default;
+  virtual void flush_page(GuestVirt address) = 0;
+  // Every non-global translation of the address space with this PCID.
+  virtual void flush_context(u16 pcid) = 0;
+  virtual void flush_all() = 0;
+};
+
+struct TlbStatistics {
+  u64 fills = 0;
+  u64 walk_references = 0;
+  u64 page_faults = 0;
+  u64 flushes = 0;
+};
+
+// Why a translation failed: a page fault's error code, or a non-canonical / unusable address.
+struct Translation {
+  bool is_valid = false;
+  u32 error_code = 0;
+  GuestPhys physical;
+  u64 page_size = kPageSize;
+  bool is_writable = false;  // writes would be allowed and the dirty bit is set
+  bool is_global = false;
+};
+
+// Owned by one vCPU and used on its thread only. Translations may be stale exactly as on hardware: until
+// INVLPG, INVPCID, or a write to CR3, CR0 or CR4. Page tables are never write-protected.
+class Mmu {
+ public:
+  Mmu(CpuState& state, GuestMemory& memory, CpuPlatform& platform);
+
+  // The table for accesses in `mode` in the current address space.
+  TlbTable& table(AccessMode mode) { return contexts_[current_]->tables[mode]; }
+
+  // Page walk with accessed/dirty updates; no TLB involved. The address is canonical.
+  Translation walk(GuestVirt address, Access access, AccessMode mode);
+
+  // Walks and enters the translation into the TLB when it is RAM that may be accessed directly.
+  Translation fill(GuestVirt address, Access access, AccessMode mode);
+
+  // Code translations: identifies the current address space and privilege for caches keyed by virtual
+  // address, one number for each half of the address space (index: bit 63). A cached (address, number)
+  // pair stays valid as long as the number is current.
+  u64 code_epoch(bool is_user, unsigned half) const;
+  Translation translate_code(GuestVirt address, bool is_user);
+
+  // CR3 was written with `value` (bit 63: keep translations of that PCID). SDM 3A 4.10.4.1.
+  void switch_context(u64 value);
+  void flush_page(GuestVirt address);
+  void flush_context(u16 pcid);
+  void flush_all();
+  void add_listener(TlbListener* listener) { listeners_.push_back(listener); }
+
+  // A frame now holds decoded instructions: no table may grant direct writes to it any more.
+  void protect_frame(GuestPhys frame);
+
+  // Pages with a data breakpoint are never entered, so that each access takes the slow path.
+  void set_watched(bool is_watching) { is_watching_ = is_watching; }
+
+  void set_physical_bits(unsigned bits) { physical_bits_ = bits; }
+  const TlbStatistics& statistics() const { return statistics_; }
+
+  // Physical accesses that reach RAM or devices.
+  void read_physical(GuestPhys address, std::span<u8> data);
+  void write_physical(GuestPhys address, std::span<const u8> data);
+
+ private:
+  static constexpr unsigned kContexts = 8;
+  static constexpr unsigned kCodeTlbEntries = 256;
+
+  // Which pages instructions were fetched from since the epoch began: a superset, so that a flush of any other
+  // page leaves the epoch alone.
+  struct CodePages {
+    u64 epoch = 0;
+    std::array<u64, 64> pages = {};  // hashed by page number
+    u64 large_regions = 0;           // as TlbTable::large_regions
+    void restart(u64 new_epoch) { *this = {.epoch = new_epoch}; }
+    void insert(GuestVirt address, bool is_large);
+    bool may_contain(GuestVirt address) const;
+  };
+  // One address space's translations.
+  struct Context {
+    std::array<TlbTable, kAccessModes> tables;
+    u16 pcid = 0;
+    bool is_used = false;
+    u64 last_use = 0;
+    CodePages code;  // of the lower half
+  };
+  struct CodeTlbEntry {
+    u64 page = kNoTag;
+    u64 epoch = 0;
+    u64 frame = 0;
+  };
+  struct Walk;
+
+  void clear_context(Context& context);
+  void drop(TlbTable& table, u64 va);
+  Translation walk_legacy(Walk& walk);
+  Translation walk_wide(Walk& walk);
+  Translation finish(Walk& walk, u64 physical, u64 page_size);
+  Translation fault(const Walk& walk, u32 bits);
+  bool read_entry(Walk& walk, u64 address, unsigned bytes);
+  bool update_entry(u64 address, u64 old_value, u64 bits, unsigned bytes);
+  u64 reserved_mask() const;
+
+  CpuState& state_;
+  GuestMemory& memory_;
+  CpuPlatform& platform_;
+  std::vector<std::unique_ptr<Context>> contexts_;
+  unsigned current_ = 0;
+  u64 use_clock_ = 0;
+  u64 next_epoch_ = 1;
+  CodePages kernel_code_;  // of the upper half, shared by all contexts because its pages are global
+  bool kernel_half_has_local_code_ = false;  // a non-global page of the upper half was fetched from
+  std::array<CodeTlbEntry, kCodeTlbEntries> code_tlb_;
+  std::vector<u8> writable_frames_;  // frames that some table grants direct writes to
+  std::vector<TlbListener*> listeners_;
+  TlbStatistics statistics_;
+  unsigned physical_bits_ = 46;
+  bool is_watching_ = false;
+};
+
+}  // namespace doppel

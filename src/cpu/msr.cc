@@ -1,0 +1,153 @@
+// Model-specific registers that are part of CpuState; the rest is asked of the platform. SDM 4.
+#include "base/log.h"
+#include "cpu/core.h"
+#include "x86/msr.h"
+
+namespace doppel {
+
+using namespace x86;  // the register names of this file
+
+namespace {
+
+constexpr unsigned kVariableMtrrs = 8;
+constexpr u64 kMcgCapability = 0x0a | 1u << 8;  // ten banks, MCG_CTL present
+constexpr u32 kMcBankFirst = 0x400;
+
+}  // namespace
+
+// The MTRR an index names. SDM 3A 11.11.2.
+bool Core::mtrr_slot(u32 index, u64*& slot) {
+  if (index >= kMsrMtrrPhysBase0 && index < kMsrMtrrPhysBase0 + 2 * kVariableMtrrs) {
+    slot = &state.mtrr.variable[index - kMsrMtrrPhysBase0];
+  } else if (index == kMsrMtrrFix64k) {
+    slot = &state.mtrr.fixed[0];
+  } else if (index == kMsrMtrrFix16k0 || index == kMsrMtrrFix16k1) {
+    slot = &state.mtrr.fixed[1 + index - kMsrMtrrFix16k0];
+  } else if (index >= kMsrMtrrFix4k0 && index < kMsrMtrrFix4k0 + 8) {
+    slot = &state.mtrr.fixed[3 + index - kMsrMtrrFix4k0];
+  } else if (index == kMsrMtrrDefType) {
+    slot = &state.mtrr.def_type;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool Core::read_msr(u32 index, u64& value) {
+  u64* slot;
+  if (mtrr_slot(index, slot)) {
+    value = *slot;
+    return true;
+  }
+  if (index >= kMcBankFirst && index < kMcBankFirst + 40) {
+    value = 0;
+    return true;
+  }
+  switch (index) {
+    case kMsrTsc: value = guest_tsc(); return true;
+    case kMsrTscAdjust: value = state.tsc_adjust; return true;
+    case kMsrPlatformId: value = 0; return true;
+    case kMsrFeatureControl: value = 1; return true;
+    case kMsrBiosSignId: value = u64{1} << 32; return true;
+    case kMsrMtrrCap: value = 0x500 | kVariableMtrrs; return true;
+    case kMsrArchCapabilities:
+      if (!cpuid.has(Feature::kArchCapabilities)) return raise(kVectorGp, 0);
+      value = cpuid.arch_capabilities();
+      return true;
+    case kMsrSysenterCs: value = state.sysenter_cs; return true;
+    case kMsrSysenterEsp: value = state.sysenter_esp; return true;
+    case kMsrSysenterEip: value = state.sysenter_eip; return true;
+    case kMsrMcgCap: value = kMcgCapability; return true;
+    case kMsrMcgStatus: value = state.mcg_status; return true;
+    case kMsrMcgCtl: value = ~u64{0}; return true;
+    case kMsrMiscEnable: value = state.misc_enable; return true;
+    case kMsrPat: value = state.pat; return true;
+    case kMsrEfer: value = state.efer; return true;
+    case kMsrStar: value = state.star; return true;
+    case kMsrLstar: value = state.lstar; return true;
+    case kMsrCstar: value = state.cstar; return true;
+    case kMsrSfmask: value = state.sfmask; return true;
+    case kMsrFsBase: value = state.segment(kFs).base; return true;
+    case kMsrGsBase: value = state.segment(kGs).base; return true;
+    case kMsrKernelGsBase: value = state.kernel_gs_base; return true;
+    case kMsrTscAux: value = state.tsc_aux; return true;
+    default: break;
+  }
+  const std::optional<u64> answer = platform.read_msr(index);
+  if (!answer) {
+    LOG_GUEST("RDMSR of unknown {:#x} at {:#x}", index, state.rip);
+    return raise(kVectorGp, 0);
+  }
+  value = *answer;
+  return true;
+}
+
+bool Core::write_msr(u32 index, u64 value) {
+  u64* slot;
+  if (mtrr_slot(index, slot)) {
+    // Memory types are kept, not enforced; def_type has reserved bits. SDM 3A 11.11.2.1.
+    if (index == kMsrMtrrDefType && (value & ~u64{0xcff}) != 0) return raise(kVectorGp, 0);
+    *slot = value;
+    return true;
+  }
+  if (index >= kMcBankFirst && index < kMcBankFirst + 40) return true;
+  const bool needs_canonical = index == kMsrLstar || index == kMsrCstar || index == kMsrFsBase ||
+                               index == kMsrGsBase || index == kMsrKernelGsBase || index == kMsrSysenterEsp ||
+                               index == kMsrSysenterEip;
+  if (needs_canonical && !is_canonical(value)) return raise(kVectorGp, 0);
+  switch (index) {
+    case kMsrTsc: {
+      const u64 delta = value - guest_tsc();
+      state.tsc_offset += delta;
+      state.tsc_adjust += delta;
+      return true;
+    }
+    case kMsrTscAdjust:
+      state.tsc_offset += value - state.tsc_adjust;
+      state.tsc_adjust = value;
+      return true;
+    case kMsrBiosSignId:
+    case kMsrMicrocodeUpdate:
+    case kMsrMcgCtl: return true;
+    case kMsrMcgStatus: state.mcg_status = value; return true;
+    case kMsrSysenterCs: state.sysenter_cs = value & 0xffffffff; return true;
+    case kMsrSysenterEsp: state.sysenter_esp = value; return true;
+    case kMsrSysenterEip: state.sysenter_eip = value; return true;
+    case kMsrMiscEnable: state.misc_enable = value; return true;
+    case kMsrPat:
+      for (unsigned i = 0; i < 8; ++i) {
+        const u64 type = (value >> (8 * i)) & 0xff;
+        if (type > 7 || type == 2 || type == 3) return raise(kVectorGp, 0);
+      }
+      state.pat = value;
+      return true;
+    case kMsrEfer: {
+      u64 known = kEferSce | kEferLme | kEferLma;
+      if (cpuid.has(Feature::kNx)) known |= kEferNxe;
+      const bool changes_lme = ((state.efer ^ value) & kEferLme) != 0;
+      if ((value & ~known) != 0 || (changes_lme && (state.cr0 & kCr0Pg) != 0)) return raise(kVectorGp, 0);
+      const bool changes_nxe = ((state.efer ^ value) & kEferNxe) != 0;
+      state.efer = (value & ~kEferLma) | (state.efer & kEferLma);
+      if (changes_nxe) mmu.flush_all();
+      update_mode();
+      return true;
+    }
+    case kMsrStar: state.star = value; return true;
+    case kMsrLstar: state.lstar = value; return true;
+    case kMsrCstar: state.cstar = value; return true;
+    case kMsrSfmask: state.sfmask = value & 0xffffffff; return true;
+    case kMsrFsBase: state.segment(kFs).base = value; return true;
+    case kMsrGsBase: state.segment(kGs).base = value; return true;
+    case kMsrKernelGsBase: state.kernel_gs_base = value; return true;
+    case kMsrTscAux:
+      if (value >> 32 != 0) return raise(kVectorGp, 0);
+      state.tsc_aux = static_cast<u32>(value);
+      return true;
+    default: break;
+  }
+  if (platform.write_msr(index, value)) return true;
+  LOG_GUEST("WRMSR of {:#x} to {:#x} refused at {:#x}", value, index, state.rip);
+  return raise(kVectorGp, 0);
+}
+
+}  // namespace doppel

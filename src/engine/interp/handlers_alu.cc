@@ -1,0 +1,332 @@
+// Handlers of the arithmetic and logic instructions. SDM 2A: ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, ...
+#include <type_traits>
+
+#include "engine/interp/handlers.h"
+
+namespace doppel::interp {
+namespace {
+
+template <Alu kOperation, class T>
+void INTERP_CALL alu_reg_reg(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const T result = alu<kOperation, T>(get<T>(s, op->destination), get<T>(s, op->source), flags);
+  if constexpr (writes_result(kOperation)) set<T>(s, op->destination, result);
+  NEXT();
+}
+
+template <Alu kOperation, class T>
+void INTERP_CALL alu_reg_imm(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const T result = alu<kOperation, T>(get<T>(s, op->destination), static_cast<T>(op->immediate), flags);
+  if constexpr (writes_result(kOperation)) set<T>(s, op->destination, result);
+  NEXT();
+}
+
+template <Alu kOperation, class T, class A>
+void INTERP_CALL alu_reg_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  T operand;
+  if constexpr (std::is_same_v<A, Any>) {
+    if (!slow_load(s, op, base, &operand, sizeof(T))) GOTO(leave_faulted);
+  } else {
+    const u8* host = lookup_read<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]] GOTO((alu_reg_mem<kOperation, T, Any>));
+    operand = load_host<T>(host);
+  }
+  const T result = alu<kOperation, T>(get<T>(s, op->destination), operand, flags);
+  if constexpr (writes_result(kOperation)) set<T>(s, op->destination, result);
+  NEXT();
+}
+
+// The second operand of a memory-destination form.
+template <class T, bool kImmediate>
+INTERP_INLINE T second(Interpreter* s, const Op* op) {
+  if constexpr (kImmediate) return static_cast<T>(op->immediate);
+  else return get<T>(s, op->source);
+}
+
+template <Alu kOperation, class T, class A, bool kImmediate>
+void INTERP_CALL alu_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const T operand = second<T, kImmediate>(s, op);
+  if constexpr (!writes_result(kOperation)) {
+    T value;
+    if constexpr (std::is_same_v<A, Any>) {
+      if (!slow_load(s, op, base, &value, sizeof(T))) GOTO(leave_faulted);
+    } else {
+      const u8* host = lookup_read<T>(s, A::of(s, op, base));
+      if (host == nullptr) [[unlikely]] GOTO((alu_mem<kOperation, T, Any, kImmediate>));
+      value = load_host<T>(host);
+    }
+    alu<kOperation, T>(value, operand, flags);
+    NEXT();
+  } else if constexpr (std::is_same_v<A, Any>) {
+    T value;
+    u64 va;
+    if (!slow_load_for_update(s, op, base, &value, sizeof(T), va)) GOTO(leave_faulted);
+    value = alu<kOperation, T>(value, operand, flags);
+    if (!slow_store_at(s, op, va, &value, sizeof(T))) GOTO(leave_faulted);
+    NEXT_AFTER_SLOW_STORE();
+  } else {
+    u8* host = lookup_write<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]] GOTO((alu_mem<kOperation, T, Any, kImmediate>));
+    store_host<T>(host, alu<kOperation, T>(load_host<T>(host), operand, flags));
+    NEXT();
+  }
+}
+
+// LOCK forms work on the host's memory atomically.
+template <Alu kOperation, class T>
+INTERP_INLINE void locked_alu(u8* host, T b, u64& flags) {
+  auto* memory = reinterpret_cast<T*>(host);
+  u64 captured = flags;
+#define LOCKED(prefix, name)                                  \
+  asm volatile(prefix "lock " name " %[b], %[m]\n\tlahf\n\tseto %%al" \
+               : [m] "+m"(*memory), [f] "+a"(captured)        \
+               : [b] "r"(b)                                   \
+               : "cc", "memory")
+  if constexpr (kOperation == Alu::kAdd) LOCKED("", "add");
+  if constexpr (kOperation == Alu::kOr) LOCKED("", "or");
+  if constexpr (kOperation == Alu::kAdc) LOCKED("sahf\n\t", "adc");
+  if constexpr (kOperation == Alu::kSbb) LOCKED("sahf\n\t", "sbb");
+  if constexpr (kOperation == Alu::kAnd) LOCKED("", "and");
+  if constexpr (kOperation == Alu::kSub) LOCKED("", "sub");
+  if constexpr (kOperation == Alu::kXor) LOCKED("", "xor");
+#undef LOCKED
+  flags = captured;
+}
+
+template <Alu kOperation, class T, bool kImmediate>
+void INTERP_CALL alu_locked(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const T operand = second<T, kImmediate>(s, op);
+  u64 va;
+  if (!operand_address(s, op, base, sizeof(T), true, va)) GOTO(leave_faulted);
+  if (u8* host = update_pointer(s, va, sizeof(T))) {
+    locked_alu<kOperation, T>(host, operand, flags);
+    NEXT();
+  }
+  GOTO((alu_mem<kOperation, T, Any, kImmediate>));
+}
+
+template <Unary kOperation, class T>
+INTERP_INLINE T unary(T a, u64& flags) {
+  u64 captured = flags;
+  // INC and DEC keep CF.
+#define UNARY(name) asm("sahf\n\t" name " %[a]\n\tlahf\n\tseto %%al" : [a] "+r"(a), [f] "+a"(captured) : : "cc")
+  if constexpr (kOperation == Unary::kInc) UNARY("inc");
+  if constexpr (kOperation == Unary::kDec) UNARY("dec");
+  if constexpr (kOperation == Unary::kNeg) UNARY("neg");
+  if constexpr (kOperation == Unary::kNot) a = static_cast<T>(~a);
+#undef UNARY
+  flags = captured;
+  return a;
+}
+
+template <Unary kOperation, class T>
+void INTERP_CALL unary_reg(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  set<T>(s, op->destination, unary<kOperation, T>(get<T>(s, op->destination), flags));
+  NEXT();
+}
+
+template <Unary kOperation, class T, class A>
+void INTERP_CALL unary_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  if constexpr (std::is_same_v<A, Any>) {
+    T value;
+    u64 va;
+    if (!slow_load_for_update(s, op, base, &value, sizeof(T), va)) GOTO(leave_faulted);
+    value = unary<kOperation, T>(value, flags);
+    if (!slow_store_at(s, op, va, &value, sizeof(T))) GOTO(leave_faulted);
+    NEXT_AFTER_SLOW_STORE();
+  } else {
+    u8* host = lookup_write<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]] GOTO((unary_mem<kOperation, T, Any>));
+    store_host<T>(host, unary<kOperation, T>(load_host<T>(host), flags));
+    NEXT();
+  }
+}
+
+template <Unary kOperation, class T>
+void INTERP_CALL unary_locked(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  u64 va;
+  if (!operand_address(s, op, base, sizeof(T), true, va)) GOTO(leave_faulted);
+  u8* host = update_pointer(s, va, sizeof(T));
+  if (host == nullptr) GOTO((unary_mem<kOperation, T, Any>));
+  auto* memory = reinterpret_cast<T*>(host);
+  T expected = __atomic_load_n(memory, __ATOMIC_SEQ_CST);
+  for (;;) {
+    u64 updated_flags = flags;
+    const T desired = unary<kOperation, T>(expected, updated_flags);
+    if (__atomic_compare_exchange_n(memory, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+      flags = updated_flags;
+      break;
+    }
+  }
+  NEXT();
+}
+
+template <Shift kOperation, class T>
+INTERP_INLINE T shift(T a, u8 count, u64& flags) {
+  u64 captured = flags;
+  // A masked count of zero leaves the flags alone, as they are loaded into the host's first.
+#define SHIFT(name)                                                       \
+  asm("addb $0x7f, %%al\n\tsahf\n\t" name " %[c], %[a]\n\tlahf\n\tseto %%al" \
+      : [a] "+r"(a), [f] "+a"(captured)                                   \
+      : [c] "c"(count)                                                    \
+      : "cc")
+  if constexpr (kOperation == Shift::kRol) SHIFT("rol");
+  if constexpr (kOperation == Shift::kRor) SHIFT("ror");
+  if constexpr (kOperation == Shift::kRcl) SHIFT("rcl");
+  if constexpr (kOperation == Shift::kRcr) SHIFT("rcr");
+  if constexpr (kOperation == Shift::kShl) SHIFT("shl");
+  if constexpr (kOperation == Shift::kShr) SHIFT("shr");
+  if constexpr (kOperation == Shift::kSar) SHIFT("sar");
+#undef SHIFT
+  flags = captured;
+  return a;
+}
+
+template <bool kByCl>
+INTERP_INLINE u8 shift_count(Interpreter* s, const Op* op) {
+  if constexpr (kByCl) return get<u8>(s, x86::kRcx * 8);
+  else return static_cast<u8>(op->immediate);
+}
+
+template <Shift kOperation, class T, bool kByCl>
+void INTERP_CALL shift_reg(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  set<T>(s, op->destination, shift<kOperation, T>(get<T>(s, op->destination), shift_count<kByCl>(s, op), flags));
+  NEXT();
+}
+
+template <Shift kOperation, class T, bool kByCl>
+void INTERP_CALL shift_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  T value;
+  u64 va;
+  if (!slow_load_for_update(s, op, base, &value, sizeof(T), va)) GOTO(leave_faulted);
+  value = shift<kOperation, T>(value, shift_count<kByCl>(s, op), flags);
+  if (!slow_store_at(s, op, va, &value, sizeof(T))) GOTO(leave_faulted);
+  NEXT_AFTER_SLOW_STORE();
+}
+
+template <class T>
+INTERP_INLINE T multiply(T a, T b, u64& flags) {
+  u64 captured = flags;
+  asm("imul %[b], %[a]\n\tlahf\n\tseto %%al" : [a] "+r"(a), [f] "+a"(captured) : [b] "r"(b) : "cc");
+  flags = captured;
+  return a;
+}
+
+// IMUL with two or three operands: destination = source * (immediate or destination).
+template <class T, bool kMemory, bool kImmediate>
+void INTERP_CALL imul(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  T a;
+  if constexpr (kMemory) {
+    if (!slow_load(s, op, base, &a, sizeof(T))) GOTO(leave_faulted);
+  } else {
+    a = get<T>(s, op->source);
+  }
+  const T b = kImmediate ? static_cast<T>(op->immediate) : get<T>(s, op->destination);
+  set<T>(s, op->destination, multiply<T>(b, a, flags));
+  NEXT();
+}
+
+template <Alu kOperation>
+Handler select_one_alu(unsigned width, Form form, AddressKind kind) {
+  return by_width(width, [&]<class T>() -> Handler {
+    switch (form) {
+      case Form::kRegReg: return &alu_reg_reg<kOperation, T>;
+      case Form::kRegImm: return &alu_reg_imm<kOperation, T>;
+      case Form::kRegMem:
+        return by_address(kind, []<class A>() -> Handler { return &alu_reg_mem<kOperation, T, A>; });
+      case Form::kMemReg:
+        return by_address(kind, []<class A>() -> Handler { return &alu_mem<kOperation, T, A, false>; });
+      default: return by_address(kind, []<class A>() -> Handler { return &alu_mem<kOperation, T, A, true>; });
+    }
+  });
+}
+
+template <Alu kOperation>
+Handler select_one_locked(unsigned width, Form form) {
+  return by_width(width, [&]<class T>() -> Handler {
+    if (form == Form::kMemImm) return &alu_locked<kOperation, T, true>;
+    return &alu_locked<kOperation, T, false>;
+  });
+}
+
+template <Unary kOperation>
+Handler select_one_unary(unsigned width, bool is_memory, AddressKind kind, bool has_lock) {
+  return by_width(width, [&]<class T>() -> Handler {
+    if (!is_memory) return &unary_reg<kOperation, T>;
+    if (has_lock) return &unary_locked<kOperation, T>;
+    return by_address(kind, []<class A>() -> Handler { return &unary_mem<kOperation, T, A>; });
+  });
+}
+
+template <Shift kOperation>
+Handler select_one_shift(unsigned width, bool is_memory, bool by_cl) {
+  return by_width(width, [&]<class T>() -> Handler {
+    if (is_memory) return by_cl ? &shift_mem<kOperation, T, true> : &shift_mem<kOperation, T, false>;
+    return by_cl ? &shift_reg<kOperation, T, true> : &shift_reg<kOperation, T, false>;
+  });
+}
+
+}  // namespace
+
+Handler select_alu(Alu operation, unsigned width, Form form, AddressKind kind) {
+  switch (operation) {
+    case Alu::kAdd: return select_one_alu<Alu::kAdd>(width, form, kind);
+    case Alu::kOr: return select_one_alu<Alu::kOr>(width, form, kind);
+    case Alu::kAdc: return select_one_alu<Alu::kAdc>(width, form, kind);
+    case Alu::kSbb: return select_one_alu<Alu::kSbb>(width, form, kind);
+    case Alu::kAnd: return select_one_alu<Alu::kAnd>(width, form, kind);
+    case Alu::kSub: return select_one_alu<Alu::kSub>(width, form, kind);
+    case Alu::kXor: return select_one_alu<Alu::kXor>(width, form, kind);
+    case Alu::kCmp: return select_one_alu<Alu::kCmp>(width, form, kind);
+    case Alu::kTest: return select_one_alu<Alu::kTest>(width, form, kind);
+  }
+  return nullptr;
+}
+
+Handler select_alu_locked(Alu operation, unsigned width, Form form) {
+  switch (operation) {
+    case Alu::kAdd: return select_one_locked<Alu::kAdd>(width, form);
+    case Alu::kOr: return select_one_locked<Alu::kOr>(width, form);
+    case Alu::kAdc: return select_one_locked<Alu::kAdc>(width, form);
+    case Alu::kSbb: return select_one_locked<Alu::kSbb>(width, form);
+    case Alu::kAnd: return select_one_locked<Alu::kAnd>(width, form);
+    case Alu::kSub: return select_one_locked<Alu::kSub>(width, form);
+    case Alu::kXor: return select_one_locked<Alu::kXor>(width, form);
+    default: return nullptr;
+  }
+}
+
+Handler select_unary(Unary operation, unsigned width, bool is_memory, AddressKind kind, bool has_lock) {
+  switch (operation) {
+    case Unary::kInc: return select_one_unary<Unary::kInc>(width, is_memory, kind, has_lock);
+    case Unary::kDec: return select_one_unary<Unary::kDec>(width, is_memory, kind, has_lock);
+    case Unary::kNeg: return select_one_unary<Unary::kNeg>(width, is_memory, kind, has_lock);
+    case Unary::kNot: return select_one_unary<Unary::kNot>(width, is_memory, kind, has_lock);
+  }
+  return nullptr;
+}
+
+Handler select_shift(Shift operation, unsigned width, bool is_memory, bool by_cl) {
+  switch (operation) {
+    case Shift::kRol: return select_one_shift<Shift::kRol>(width, is_memory, by_cl);
+    case Shift::kRor: return select_one_shift<Shift::kRor>(width, is_memory, by_cl);
+    case Shift::kRcl: return select_one_shift<Shift::kRcl>(width, is_memory, by_cl);
+    case Shift::kRcr: return select_one_shift<Shift::kRcr>(width, is_memory, by_cl);
+    case Shift::kShl: return select_one_shift<Shift::kShl>(width, is_memory, by_cl);
+    case Shift::kShr: return select_one_shift<Shift::kShr>(width, is_memory, by_cl);
+    case Shift::kSar: return select_one_shift<Shift::kSar>(width, is_memory, by_cl);
+  }
+  return nullptr;
+}
+
+Handler select_imul(unsigned width, bool is_memory, bool has_immediate) {
+  return by_width(width, [&]<class T>() -> Handler {
+    if constexpr (sizeof(T) == 1) {
+      return nullptr;
+    } else {
+      if (is_memory) return has_immediate ? &imul<T, true, true> : &imul<T, true, false>;
+      return has_immediate ? &imul<T, false, true> : &imul<T, false, false>;
+    }
+  });
+}
+
+}  // namespace doppel::interp

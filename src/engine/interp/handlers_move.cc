@@ -1,0 +1,248 @@
+// Handlers that move data: MOV, MOVZX, MOVSX, LEA, CMOVcc, SETcc, PUSH, POP, XCHG. SDM 2A, 2B.
+#include <type_traits>
+
+#include "engine/interp/handlers.h"
+
+namespace doppel::interp {
+namespace {
+
+template <class T>
+void INTERP_CALL mov_reg_reg(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  set<T>(s, op->destination, get<T>(s, op->source));
+  NEXT();
+}
+
+template <class T>
+void INTERP_CALL mov_reg_imm(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  set<T>(s, op->destination, static_cast<T>(op->immediate));
+  NEXT();
+}
+
+template <class T, class A>
+void INTERP_CALL mov_load(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  T value;
+  if constexpr (std::is_same_v<A, Any>) {
+    if (!slow_load(s, op, base, &value, sizeof(T))) GOTO(leave_faulted);
+  } else {
+    const u8* host = lookup_read<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]] GOTO((mov_load<T, Any>));
+    value = load_host<T>(host);
+  }
+  set<T>(s, op->destination, value);
+  NEXT();
+}
+
+template <class T, class A, bool kImmediate>
+void INTERP_CALL mov_store(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  T value;
+  if constexpr (kImmediate) value = static_cast<T>(op->immediate);
+  else value = get<T>(s, op->source);
+  if constexpr (std::is_same_v<A, Any>) {
+    if (!slow_store(s, op, base, &value, sizeof(T))) GOTO(leave_faulted);
+    NEXT_AFTER_SLOW_STORE();
+  } else {
+    u8* host = lookup_write<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]] GOTO((mov_store<T, Any, kImmediate>));
+    store_host<T>(host, value);
+    NEXT();
+  }
+}
+
+template <class To, class From, class A>
+void INTERP_CALL extend_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  From value;
+  if constexpr (std::is_same_v<A, Any>) {
+    if (!slow_load(s, op, base, &value, sizeof(From))) GOTO(leave_faulted);
+  } else {
+    const u8* host = lookup_read<From>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]] GOTO((extend_mem<To, From, Any>));
+    value = load_host<From>(host);
+  }
+  set<std::make_unsigned_t<To>>(s, op->destination, static_cast<std::make_unsigned_t<To>>(static_cast<To>(value)));
+  NEXT();
+}
+
+template <class To, class From>
+void INTERP_CALL extend_reg(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const From value = get<From>(s, op->source);
+  set<std::make_unsigned_t<To>>(s, op->destination, static_cast<std::make_unsigned_t<To>>(static_cast<To>(value)));
+  NEXT();
+}
+
+template <class T, class A>
+void INTERP_CALL lea(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  if constexpr (std::is_same_v<A, Any>) set<T>(s, op->destination, static_cast<T>(any_offset(s, op, base)));
+  else set<T>(s, op->destination, static_cast<T>(A::of(s, op, base)));
+  NEXT();
+}
+
+template <unsigned kCode, class T, bool kMemory>
+void INTERP_CALL cmov(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  T value;
+  if constexpr (kMemory) {
+    // The load happens, and can fault, whatever the condition says. SDM 2A "CMOVcc".
+    if (!slow_load(s, op, base, &value, sizeof(T))) GOTO(leave_faulted);
+  } else {
+    value = get<T>(s, op->source);
+  }
+  const T old = get<T>(s, op->destination);
+  set<T>(s, op->destination, condition<kCode>(flags) ? value : old);
+  NEXT();
+}
+
+template <unsigned kCode, bool kMemory>
+void INTERP_CALL setcc(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const u8 value = condition<kCode>(flags) ? 1 : 0;
+  if constexpr (kMemory) {
+    if (!slow_store(s, op, base, &value, 1)) GOTO(leave_faulted);
+    NEXT_AFTER_SLOW_STORE();
+  } else {
+    set<u8>(s, op->destination, value);
+    NEXT();
+  }
+}
+
+// 64-bit pushes and pops of registers; the rest goes through the semantic table.
+template <bool kImmediate>
+INTERP_SLOW bool push_slow(Interpreter* s, const Op* op) {
+  return s->push(kImmediate ? op->immediate : get<u64>(s, op->source), 8);
+}
+
+template <bool kImmediate>
+void INTERP_CALL push_slow_path(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  if (!push_slow<kImmediate>(s, op)) GOTO(leave_faulted);
+  NEXT_AFTER_SLOW_STORE();
+}
+
+template <bool kImmediate>
+void INTERP_CALL push(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const u64 va = s->state.gpr[x86::kRsp] - 8;
+  u8* host = lookup_write<u64>(s, va);
+  if (host == nullptr) [[unlikely]] GOTO((push_slow_path<kImmediate>));
+  store_host<u64>(host, kImmediate ? op->immediate : get<u64>(s, op->source));
+  s->state.gpr[x86::kRsp] = va;
+  NEXT();
+}
+
+INTERP_SLOW bool pop_slow(Interpreter* s, const Op* op) {
+  u64 value;
+  if (!s->pop(value, 8)) return false;
+  set<u64>(s, op->destination, value);
+  return true;
+}
+
+void INTERP_CALL pop_slow_path(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  if (!pop_slow(s, op)) GOTO(leave_faulted);
+  NEXT();
+}
+
+void INTERP_CALL pop(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const u64 va = s->state.gpr[x86::kRsp];
+  const u8* host = lookup_read<u64>(s, va);
+  if (host == nullptr) [[unlikely]] GOTO(pop_slow_path);
+  const u64 value = load_host<u64>(host);
+  s->state.gpr[x86::kRsp] = va + 8;
+  set<u64>(s, op->destination, value);
+  NEXT();
+}
+
+void INTERP_CALL nop(Interpreter* s, const Op* op, u64 flags, u64 base) { NEXT(); }
+
+template <class T>
+void INTERP_CALL xchg(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const T a = get<T>(s, op->destination);
+  const T b = get<T>(s, op->source);
+  set<T>(s, op->destination, b);
+  set<T>(s, op->source, a);
+  NEXT();
+}
+
+template <class To, class From>
+Handler select_one_extend(bool is_memory, AddressKind kind) {
+  if (!is_memory) return &extend_reg<To, From>;
+  return by_address(kind, []<class A>() -> Handler { return &extend_mem<To, From, A>; });
+}
+
+template <class From>
+Handler select_extend_to(unsigned to, bool is_memory, AddressKind kind) {
+  constexpr bool kSigned = std::is_signed_v<From>;
+  if (to == 2) {
+    if constexpr (sizeof(From) < 2) {
+      return select_one_extend<std::conditional_t<kSigned, i16, u16>, From>(is_memory, kind);
+    } else {
+      return nullptr;
+    }
+  }
+  if (to == 4) return select_one_extend<std::conditional_t<kSigned, i32, u32>, From>(is_memory, kind);
+  return select_one_extend<std::conditional_t<kSigned, i64, u64>, From>(is_memory, kind);
+}
+
+template <unsigned kCode>
+Handler select_one_cmov(unsigned width, bool is_memory) {
+  switch (width) {
+    case 2: return is_memory ? &cmov<kCode, u16, true> : &cmov<kCode, u16, false>;
+    case 4: return is_memory ? &cmov<kCode, u32, true> : &cmov<kCode, u32, false>;
+    default: return is_memory ? &cmov<kCode, u64, true> : &cmov<kCode, u64, false>;
+  }
+}
+
+}  // namespace
+
+Handler select_mov(unsigned width, Form form, AddressKind kind) {
+  return by_width(width, [&]<class T>() -> Handler {
+    switch (form) {
+      case Form::kRegReg: return &mov_reg_reg<T>;
+      case Form::kRegImm: return &mov_reg_imm<T>;
+      case Form::kRegMem: return by_address(kind, []<class A>() -> Handler { return &mov_load<T, A>; });
+      case Form::kMemReg: return by_address(kind, []<class A>() -> Handler { return &mov_store<T, A, false>; });
+      default: return by_address(kind, []<class A>() -> Handler { return &mov_store<T, A, true>; });
+    }
+  });
+}
+
+Handler select_extend(bool is_signed, unsigned to, unsigned from, bool is_memory, AddressKind kind) {
+  switch (from) {
+    case 1:
+      return is_signed ? select_extend_to<i8>(to, is_memory, kind) : select_extend_to<u8>(to, is_memory, kind);
+    case 2:
+      return is_signed ? select_extend_to<i16>(to, is_memory, kind) : select_extend_to<u16>(to, is_memory, kind);
+    case 4: return is_signed && to == 8 ? select_extend_to<i32>(to, is_memory, kind) : nullptr;
+    default: return nullptr;
+  }
+}
+
+Handler select_lea(unsigned width, AddressKind kind) {
+  return by_width(width, [&]<class T>() -> Handler {
+    return by_address(kind, []<class A>() -> Handler {
+      // LEA ignores the segment.
+      if constexpr (std::is_same_v<A, SegmentBased>) return &lea<T, BaseIndex>;
+      else return &lea<T, A>;
+    });
+  });
+}
+
+Handler select_cmov(unsigned code, unsigned width, bool is_memory) {
+  static constexpr auto kSelect = []<unsigned... kCodes>(std::integer_sequence<unsigned, kCodes...>) {
+    return std::array{&select_one_cmov<kCodes>...};
+  }(std::make_integer_sequence<unsigned, 16>());
+  return kSelect[code](width, is_memory);
+}
+
+Handler select_setcc(unsigned code, bool is_memory) {
+  static constexpr auto kRegister = []<unsigned... kCodes>(std::integer_sequence<unsigned, kCodes...>) {
+    return std::array<Handler, 16>{&setcc<kCodes, false>...};
+  }(std::make_integer_sequence<unsigned, 16>());
+  static constexpr auto kMemory = []<unsigned... kCodes>(std::integer_sequence<unsigned, kCodes...>) {
+    return std::array<Handler, 16>{&setcc<kCodes, true>...};
+  }(std::make_integer_sequence<unsigned, 16>());
+  return is_memory ? kMemory[code] : kRegister[code];
+}
+
+Handler select_push(bool is_immediate) { return is_immediate ? &push<true> : &push<false>; }
+Handler select_pop() { return &pop; }
+Handler select_nop() { return &nop; }
+Handler select_xchg_registers(unsigned width) {
+  return by_width(width, []<class T>() -> Handler { return &xchg<T>; });
+}
+
+}  // namespace doppel::interp

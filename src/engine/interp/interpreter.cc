@@ -1,0 +1,315 @@
+// The dispatcher: finds traces, enters them, and delivers events between them.
+#include "engine/interp/interpreter.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "engine/interp/borrowed.h"
+#include "engine/interp/handlers.h"
+#include "engine/interp/trace_builder.h"
+
+namespace doppel::interp {
+namespace {
+
+// Never filled: every access takes the slow path. Used while alignment checks are on.
+TlbTable& empty_table() {
+  static TlbTable table;
+  return table;
+}
+
+// A code_epoch() value that no address space ever has: links and cached jumps do not match.
+constexpr u64 kNoEpoch = 0;
+
+constexpr u64 kDebugEnables = 0xff;  // DR7 L0..G3
+
+}  // namespace
+
+Interpreter::Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_code)
+    : Core(config.memory, config.platform, config.cpuid),
+      traces(config.memory, &enter_dead),
+      borrowed(std::move(borrowed_code)),
+      apic_id_(config.apic_id) {
+  mmu.set_physical_bits(cpuid.physical_address_bits());
+  memory.set_code_write_listener(&traces);
+  state_replaced();
+  refresh();
+}
+
+Interpreter::~Interpreter() { memory.set_code_write_listener(nullptr); }
+
+u64 Interpreter::instructions_retired() const {
+  return state.instructions_retired + static_cast<u64>(budget_at_entry_ - budget) - remaining_in_trace;
+}
+
+void Interpreter::kick() {
+  kicked_.store(true, std::memory_order_relaxed);
+  attention.store(kAttention, std::memory_order_release);
+}
+
+void Interpreter::notify_interrupt() {
+  interrupt_hint_.store(true, std::memory_order_relaxed);
+  attention.store(kAttention, std::memory_order_release);
+}
+
+void Interpreter::notify_nmi() {
+  nmi_hint_.store(true, std::memory_order_relaxed);
+  attention.store(kAttention, std::memory_order_release);
+}
+
+void Interpreter::load(const CpuState& in) {
+  state = in;
+  state_replaced();
+  interrupt_hint_ = true;
+  jump_cache.fill({});
+  refresh();
+}
+
+void Interpreter::interrupts_enabled() {
+  if (interrupt_hint_.load(std::memory_order_relaxed)) attention.store(kAttention, std::memory_order_relaxed);
+}
+
+void Interpreter::refresh() {
+  update_mode();
+  const bool checks_alignment =
+      cpl == 3 && (state.rflags & x86::kFlagAc) != 0 && (state.cr0 & x86::kCr0Am) != 0;
+  tlb = (checks_alignment ? empty_table() : mmu.table(access_mode)).entries.data();
+  const Segment& cs = state.segment(x86::kCs);
+  const u8 code_size = is_64bit ? 8 : (cs.is_32bit() ? 4 : 2);
+  if (code_size != code_size_) {
+    // Cached jumps are found by RIP only.
+    code_size_ = code_size;
+    jump_cache.fill({});
+  }
+  const bool is_linkable = is_64bit || cs.base == 0;
+  link_epoch = is_linkable ? mmu.code_epoch(cpl == 3, state.rip >> 63) : kNoEpoch;
+}
+
+Exit Interpreter::run(RunLimit limit) {
+  budget = static_cast<i64>(std::min<u64>(limit.instructions, u64{1} << 61));
+  budget_at_entry_ = budget;
+  Exit exit{ExitReason::kBudget, {}};
+  for (;;) {
+    refresh();
+    if (poll(exit) == Poll::kExit) break;
+    if (budget <= 0) break;
+    const bool needs_single =
+        (state.rflags & x86::kFlagTf) != 0 || state.shadow != 0 || (state.dr7 & kDebugEnables) != 0;
+    Trace* trace = lookup(needs_single);
+    if (trace != nullptr && trace->count > budget) {
+      if (!limit.is_exact) break;
+      link_slot = nullptr;
+      trace = lookup(true);
+    }
+    if (trace == nullptr) {
+      deliver_fault();
+      continue;
+    }
+    if (needs_single) {
+      run_single(*trace);
+    } else {
+      state.rflags &= ~x86::kFlagRf;
+      run_trace(*trace);
+      if (has_fault) deliver_fault();
+    }
+  }
+  state.instructions_retired += static_cast<u64>(budget_at_entry_ - budget);
+  budget_at_entry_ = budget;
+  return exit;
+}
+
+void Interpreter::run_trace(const Trace& trace) {
+  ++statistics.lookups;
+  budget -= trace.count;
+  seen_invalidations = traces.invalidations();
+  trace.ops[0].handler(this, trace.ops, pack_flags(state.rflags), state.rip);
+  remaining_in_trace = 0;
+}
+
+// One instruction with debug facilities or an interrupt shadow in effect. SDM 3B 17.3.
+void Interpreter::run_single(const Trace& trace) {
+  const bool has_rf = (state.rflags & x86::kFlagRf) != 0;
+  if (!has_rf && check_instruction_breakpoint()) return deliver_fault();
+  const bool was_stepping = (state.rflags & x86::kFlagTf) != 0;
+  const u8 old_shadow = state.shadow;
+  state.shadow = kShadowNone;
+  suppress_step = false;
+  const u64 rip_before = state.rip;
+  run_trace(trace);
+  if (has_fault) {
+    state.shadow = old_shadow;
+    return deliver_fault();
+  }
+  const bool is_complete = state.rip != rip_before || trace.ops[0].length == 0 || !is_repeating;
+  is_repeating = false;
+  if (is_complete && has_rf) state.rflags &= ~x86::kFlagRf;
+  if (was_stepping && !suppress_step) pending_debug |= x86::kDr6Bs;
+}
+
+bool Interpreter::check_instruction_breakpoint() {
+  const u64 linear = is_64bit ? state.rip : (state.segment(x86::kCs).base + state.rip) & 0xffffffff;
+  u64 hits = 0;
+  for (unsigned i = 0; i < 4; ++i) {
+    const bool is_enabled = bits(state.dr7, 2 * i, 2) != 0;
+    const bool is_execute = bits(state.dr7, 16 + 4 * i, 2) == 0;
+    if (is_enabled && is_execute && state.dr[i] == linear) hits |= u64{1} << i;
+  }
+  if (hits == 0 || (state.shadow & kShadowMovSs) != 0) return false;
+  state.dr6 = (state.dr6 & ~u64{0xf}) | hits;
+  raise(x86::kVectorDb);
+  return true;
+}
+
+void Interpreter::deliver_fault() {
+  ++statistics.exceptions;
+  link_slot = nullptr;
+  dead_trace = nullptr;
+  state.shadow = kShadowNone;
+  if (fault.vector == x86::kVectorDb && !fault.has_error_code) state.dr7 &= ~x86::kDr7Gd;
+  deliver(fault, EventSource::kException, state.rip);
+}
+
+Interpreter::Poll Interpreter::poll(Exit& exit) {
+  if (attention.load(std::memory_order_relaxed) != 0) attention.exchange(0, std::memory_order_acquire);
+  if (nmi_hint_.load(std::memory_order_relaxed) && nmi_hint_.exchange(false)) state.nmi_pending = true;
+  if (state.activity == Activity::kShutdown) {
+    exit = {ExitReason::kShutdown, "triple fault"};
+    return Poll::kExit;
+  }
+  if (kicked_.load(std::memory_order_relaxed) && kicked_.exchange(false)) {
+    exit = {ExitReason::kKicked, {}};
+    return Poll::kExit;
+  }
+  if (pending_debug != 0 && (state.shadow & kShadowMovSs) == 0) {
+    // SDM 3A 6.9: traps of the previous instruction come before interrupts.
+    state.dr6 = (state.dr6 & ~u64{0xf}) | pending_debug;
+    pending_debug = 0;
+    link_slot = nullptr;
+    deliver({x86::kVectorDb, false, 0}, EventSource::kException, state.rip);
+    refresh();
+  }
+  const bool is_waiting = state.activity == Activity::kHalted || state.activity == Activity::kWaitForSipi;
+  if (state.activity != Activity::kWaitForSipi) poll_events();
+  if (state.activity == Activity::kShutdown) {
+    exit = {ExitReason::kShutdown, "triple fault"};
+    return Poll::kExit;
+  }
+  if (is_waiting && state.activity != Activity::kRunning) {
+    exit = {ExitReason::kHalted, {}};
+    return Poll::kExit;
+  }
+  return Poll::kContinue;
+}
+
+void Interpreter::poll_events() {
+  if (state.nmi_pending && !state.nmi_blocked && state.shadow == kShadowNone) {
+    state.nmi_pending = false;
+    link_slot = nullptr;
+    if (deliver({x86::kVectorNmi, false, 0}, EventSource::kHardware, state.rip)) state.nmi_blocked = true;
+    refresh();
+    return;
+  }
+  if (!interrupt_hint_.load(std::memory_order_relaxed)) return;
+  if ((state.rflags & x86::kFlagIf) == 0 || state.shadow != kShadowNone) return;
+  interrupt_hint_.store(false, std::memory_order_relaxed);
+  if (!platform.has_interrupt()) return;
+  interrupt_hint_.store(true, std::memory_order_relaxed);
+  const std::optional<u8> vector = platform.acknowledge_interrupt();
+  if (!vector) return;
+  ++statistics.interrupts;
+  link_slot = nullptr;
+  dead_trace = nullptr;
+  deliver({*vector, false, 0}, EventSource::kHardware, state.rip);
+  refresh();
+}
+
+// The trace at RIP; nullptr after recording a fault.
+Trace* Interpreter::lookup(bool is_single) {
+  Link* link = std::exchange(link_slot, nullptr);
+  Trace* dead = std::exchange(dead_trace, nullptr);
+  const u64 rip = state.rip;
+  JumpEntry& entry = jump_cache[jump_index(rip)];
+  Trace* trace;
+  if (wants_flush) {
+    wants_flush = false;
+    traces.clear();
+    borrowed.clear();
+    jump_cache.fill({});
+    link = nullptr;
+    dead = nullptr;
+  }
+  if (!is_single && entry.rip == rip && entry.epoch == link_epoch && link_epoch != kNoEpoch &&
+      !entry.trace->is_dead) {
+    trace = entry.trace;
+  } else {
+    const u64 clears = traces.clears();
+    trace = find_or_build(is_single);
+    if (trace == nullptr) return nullptr;
+    if (traces.clears() != clears) {
+      link = nullptr;
+      dead = nullptr;
+      jump_cache.fill({});
+    }
+    if (is_single || link_epoch == kNoEpoch) return trace;
+    entry = {rip, link_epoch, trace};
+  }
+  if (is_single) return trace;
+  if (link != nullptr) *link = {trace, link_epoch};
+  if (dead != nullptr) dead->forward = trace;
+  return trace;
+}
+
+Trace* Interpreter::find_or_build(bool is_single) {
+  const Segment& cs = state.segment(x86::kCs);
+  u64 linear = state.rip;
+  u64 limit_bytes = kPageSize;
+  if (is_64bit) {
+    if (!is_canonical(linear)) return raise(x86::kVectorGp, 0), nullptr;
+  } else {
+    if (state.rip > cs.limit) return raise(x86::kVectorGp, 0), nullptr;
+    linear = (cs.base + state.rip) & 0xffffffff;
+    limit_bytes = u64{cs.limit} - state.rip + 1;
+    // Near the limit each instruction is checked by itself.
+    if (limit_bytes < kPageSize - (linear & kPageOffsetMask)) is_single = true;
+  }
+  const Translation translation = mmu.translate_code(GuestVirt(linear), cpl == 3);
+  if (!translation.is_valid) return raise_page_fault(GuestVirt(linear), translation.error_code), nullptr;
+  const TraceKey key{.physical = translation.physical.value(),
+                     .code_size = code_size_,
+                     .is_single = is_single,
+                     .is_protected = !is_real_or_v8086()};
+  Trace* trace = traces.find(key);
+  if (trace == nullptr) trace = TraceBuilder(*this, key, linear, limit_bytes).build();
+  if (trace != nullptr && trace->bytes > limit_bytes) return raise(x86::kVectorGp, 0), nullptr;
+  return trace;
+}
+
+}  // namespace doppel::interp
+
+namespace doppel {
+namespace {
+
+// The engine seam over an Interpreter.
+class InterpreterVcpu final : public Vcpu {
+ public:
+  InterpreterVcpu(const InterpreterConfig& config, BorrowedCode borrowed)
+      : interpreter_(config, std::move(borrowed)) {}
+  Exit run(RunLimit limit) override { return interpreter_.run(limit); }
+  u64 instructions_retired() const override { return interpreter_.instructions_retired(); }
+  void kick() override { interpreter_.kick(); }
+  void notify_interrupt() override { interpreter_.notify_interrupt(); }
+  void notify_nmi() override { interpreter_.notify_nmi(); }
+  void save(CpuState& state) override { state = interpreter_.state; }
+  void load(const CpuState& state) override { interpreter_.load(state); }
+  void invalidate(GuestPhys address, u64 size) override { interpreter_.memory.note_write(address, size); }
+
+ private:
+  interp::Interpreter interpreter_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config) {
+  return std::make_unique<InterpreterVcpu>(config, TRY(BorrowedCode::create()));
+}
+
+}  // namespace doppel

@@ -1,0 +1,116 @@
+// Interpreter: the reference engine. Runs traces of decoded instructions, each by a specialised handler.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "base/result.h"
+#include "cpu/core.h"
+#include "cpu/vcpu.h"
+#include "engine/interp/borrowed.h"
+#include "engine/interp/op.h"
+#include "engine/interp/trace.h"
+
+namespace doppel {
+
+struct InterpreterConfig {
+  GuestMemory& memory;
+  CpuPlatform& platform;
+  const x86::CpuidTable& cpuid;
+  u32 apic_id = 0;
+};
+
+Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config);
+
+}  // namespace doppel
+
+namespace doppel::interp {
+
+struct Statistics {
+  u64 lookups = 0;       // entries through the dispatcher
+  u64 interrupts = 0;
+  u64 exceptions = 0;
+};
+
+// One vCPU. Core comes first so that registers have short displacements from the handlers' first argument; the
+// members under "used by handlers" are touched by handlers directly. Used on the vCPU's thread, except where said.
+class Interpreter final : public Core {
+ public:
+  Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_code);
+  ~Interpreter();
+
+  // As in Vcpu; kick() and the notify functions from any thread.
+  Exit run(RunLimit limit);
+  u64 instructions_retired() const;
+  void kick();
+  void notify_interrupt();
+  void notify_nmi();
+  void load(const CpuState& in);
+
+  // --- Used by handlers
+  TlbEntry* tlb = nullptr;  // of the current access mode; an always-empty table when accesses need checks
+  i64 budget = 0;           // instructions left; charged for a whole trace on entry
+  std::atomic<i64> attention = 0;  // negative: leave at the next trace boundary
+  u64 link_epoch = 0;       // code epoch of the half of the address space RIP is in
+  Link* link_slot = nullptr;       // direct branch to be resolved by the dispatcher
+  Trace* dead_trace = nullptr;     // entered after its code changed; to be forwarded
+  u64 seen_invalidations = 0;      // TraceCache::invalidations() when the running trace was entered
+  u32 remaining_in_trace = 0;      // while a trace is suspended in a call-out: instructions not retired yet
+
+  // Found by virtual address for indirect branches; filled by the dispatcher.
+  struct JumpEntry {
+    u64 rip = 0;
+    u64 epoch = 0;
+    Trace* trace = nullptr;
+  };
+  static constexpr unsigned kJumpEntries = 4096;
+  std::array<JumpEntry, kJumpEntries> jump_cache;
+  static unsigned jump_index(u64 rip) { return static_cast<unsigned>((rip ^ rip >> 12) & (kJumpEntries - 1)); }
+
+  bool trace_was_invalidated() const { return traces.invalidations() != seen_invalidations; }
+
+  // Is the page behind the one of `rip` still where a page-crossing trace found its tail?
+  bool second_page_matches(const Trace& trace, u64 rip);
+
+  x86::CpuidResult query_cpuid(u32 leaf, u32 subleaf) const {
+    return cpuid.query(leaf, subleaf, {.apic_id = apic_id_, .cr4 = state.cr4, .xcr0 = state.xcr0});
+  }
+
+  // The privilege, address space or segment state changed: recompute what handlers look at.
+  void refresh();
+  void interrupts_enabled();  // RFLAGS.IF went from 0 to 1
+
+  bool suppress_step = false;  // the instruction delivered an event itself: no single-step trap
+  bool is_repeating = false;   // a string instruction stopped between iterations
+
+  TraceCache traces;
+  BorrowedCode borrowed;
+  bool wants_flush = false;  // borrowed is full: drop all traces and stubs at the next safe point
+  // The stub for an instruction, or nullptr when it cannot run borrowed (now).
+  const BorrowedStub* borrow(const ZydisDecodedInstruction& instruction,
+                             std::span<const ZydisDecodedOperand> operands, const u8* bytes);
+  Statistics statistics;
+
+ private:
+  friend class TraceBuilder;
+  static constexpr i64 kAttention = i64{-1} << 62;
+
+  enum class Poll { kContinue, kExit };
+  Poll poll(Exit& exit);
+  void poll_events();
+  void run_trace(const Trace& trace);
+  void run_single(const Trace& trace);
+  Trace* lookup(bool is_single);
+  Trace* find_or_build(bool is_single);
+  bool check_instruction_breakpoint();
+  void deliver_fault();
+
+  std::atomic<bool> kicked_ = false;
+  std::atomic<bool> interrupt_hint_ = false;  // has_interrupt() should be asked
+  std::atomic<bool> nmi_hint_ = false;
+  u32 apic_id_ = 0;
+  u8 code_size_ = 0;  // of the current code segment, as in TraceKey
+  i64 budget_at_entry_ = 0;  // what `budget` was when instructions_retired in the state was right
+};
+
+}  // namespace doppel::interp

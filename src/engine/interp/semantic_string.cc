@@ -1,0 +1,303 @@
+// String instructions: a page run at a time with the host's block operations where that is exact. SDM 2A-2B.
+#include <algorithm>
+#include <cstring>
+
+#include "engine/interp/semantic.h"
+
+namespace doppel::interp {
+namespace {
+
+// Elements done by one execution of a repeated instruction before interrupts get their turn; a fixed number, so
+// that instruction counts do not depend on when the host looks.
+constexpr u64 kMaxElements = 65536;
+
+// Register view of a string instruction: addresses, direction and count by address size.
+class StringState {
+ public:
+  StringState(Interpreter& s, const Op& op, const Insn& insn)
+      : s_(s),
+        op_(op),
+        mask_(address_mask(op)),
+        size_(element_size(insn)),
+        is_repeated_(insn.has_rep || insn.has_repne),
+        is_backward_((s.state.rflags & x86::kFlagDf) != 0) {}
+
+  unsigned size() const { return size_; }
+  bool is_repeated() const { return is_repeated_; }
+  bool is_backward() const { return is_backward_; }
+  u64 count() const { return is_repeated_ ? s_.state.gpr[x86::kRcx] & mask_ : 1; }
+  u64 offset(x86::Gpr reg) const { return s_.state.gpr[reg] & mask_; }
+
+  // Moves `reg` past `elements` elements.
+  void advance(x86::Gpr reg, u64 elements) {
+    const u64 bytes = elements * size_;
+    set(reg, is_backward_ ? s_.state.gpr[reg] - bytes : s_.state.gpr[reg] + bytes);
+  }
+  void consume(u64 elements) {
+    if (is_repeated_) set(x86::kRcx, s_.state.gpr[x86::kRcx] - elements);
+  }
+
+  bool source_address(u64& va) { return s_.linear_address(op_.segment, offset(x86::kRsi), size_, false, va); }
+  bool destination_address(bool is_write, u64& va) {
+    return s_.linear_address(x86::kEs, offset(x86::kRdi), size_, is_write, va);
+  }
+
+  // How many elements from `va` on lie in its page without wrapping `offset`; forward direction, 64-bit only.
+  u64 run_length(u64 va) const { return (kPageSize - (va & kPageOffsetMask)) / size_; }
+
+ private:
+  static u64 address_mask(const Op& op) {
+    switch (op.address_mode & kAddressSizeMask) {
+      case kAddress16: return 0xffff;
+      case kAddress32: return 0xffffffff;
+      default: return ~u64{0};
+    }
+  }
+  static unsigned element_size(const Insn& insn) {
+    // The low opcode bit tells byte from wider forms.
+    return (insn.opcode & 1) == 0 ? 1 : insn.operand_size;
+  }
+  void set(x86::Gpr reg, u64 value) {
+    u64& target = s_.state.gpr[reg];
+    if (mask_ == 0xffff) target = (target & ~mask_) | (value & mask_);
+    else target = value & mask_;
+  }
+
+  Interpreter& s_;
+  const Op& op_;
+  u64 mask_;
+  unsigned size_;
+  bool is_repeated_;
+  bool is_backward_;
+};
+
+// Repeats `step` (which does 1..limit elements and returns how many, 0 = fault) until the count is used up.
+template <class Step>
+Flow repeat(Interpreter& s, StringState& string, Step step) {
+  const bool is_stepping = (s.state.rflags & x86::kFlagTf) != 0;
+  u64 allowed = is_stepping ? 1 : kMaxElements;
+  while (string.count() != 0) {
+    const u64 done = step(std::min(allowed, string.count()));
+    if (done == 0) return Flow::kFault;
+    string.consume(done);
+    if (!string.is_repeated()) return Flow::kNext;
+    allowed -= done;
+    if (allowed == 0 && string.count() != 0) {
+      s.is_repeating = true;
+      return Flow::kJump;  // RIP still names this instruction
+    }
+  }
+  return Flow::kNext;
+}
+
+// A block can be moved or filled whole: forward, in 64-bit mode, at an aligned position of one page.
+bool is_block(const Interpreter& s, const StringState& string) { return !string.is_backward() && s.is_64bit; }
+
+u64 move_block(Interpreter& s, StringState& string, u64 source, u64 destination, u64 limit) {
+  const u64 elements = std::min({limit, string.run_length(source), string.run_length(destination)});
+  if (elements == 0) return 0;
+  const u8* from = lookup_read<u8>(&s, source);
+  u8* to = lookup_write<u8>(&s, destination);
+  if (from == nullptr || to == nullptr) return 0;
+  const u64 bytes = elements * string.size();
+  const u64 distance = static_cast<u64>(to - from);
+  if (distance >= bytes) {
+    std::memmove(to, from, bytes);
+  } else {
+    // The destination overtakes the source: the pattern between them repeats, as it does element by element.
+    for (u64 i = 0; i < bytes; i += string.size()) std::memmove(to + i, from + i, string.size());
+  }
+  return elements;
+}
+
+Flow movs(Interpreter& s, const Op& op, const Insn& insn) {
+  StringState string(s, op, insn);
+  return repeat(s, string, [&](u64 limit) -> u64 {
+    u64 source;
+    u64 destination;
+    if (!string.source_address(source) || !string.destination_address(true, destination)) return 0;
+    u64 done = is_block(s, string) && limit > 1 ? move_block(s, string, source, destination, limit) : 0;
+    if (done == 0) {
+      u64 value = 0;
+      if (!s.read_linear(source, &value, string.size(), s.access_mode) ||
+          !s.write_linear(destination, &value, string.size(), s.access_mode)) {
+        return 0;
+      }
+      done = 1;
+    }
+    string.advance(x86::kRsi, done);
+    string.advance(x86::kRdi, done);
+    return done;
+  });
+}
+
+template <class T>
+void fill(u8* to, u64 elements, u64 value) {
+  const T element = static_cast<T>(value);
+  for (u64 i = 0; i < elements; ++i) std::memcpy(to + i * sizeof(T), &element, sizeof(T));
+}
+
+u64 fill_block(Interpreter& s, StringState& string, u64 destination, u64 limit) {
+  const u64 elements = std::min(limit, string.run_length(destination));
+  u8* to = lookup_write<u8>(&s, destination);
+  if (to == nullptr || elements == 0) return 0;
+  const u64 value = s.state.gpr[x86::kRax];
+  switch (string.size()) {
+    case 1: std::memset(to, static_cast<u8>(value), elements); break;
+    case 2: fill<u16>(to, elements, value); break;
+    case 4: fill<u32>(to, elements, value); break;
+    default: fill<u64>(to, elements, value); break;
+  }
+  return elements;
+}
+
+Flow stos(Interpreter& s, const Op& op, const Insn& insn) {
+  StringState string(s, op, insn);
+  return repeat(s, string, [&](u64 limit) -> u64 {
+    u64 destination;
+    if (!string.destination_address(true, destination)) return 0;
+    u64 done = is_block(s, string) && limit > 1 ? fill_block(s, string, destination, limit) : 0;
+    if (done == 0) {
+      if (!s.write_linear(destination, &s.state.gpr[x86::kRax], string.size(), s.access_mode)) return 0;
+      done = 1;
+    }
+    string.advance(x86::kRdi, done);
+    return done;
+  });
+}
+
+Flow lods(Interpreter& s, const Op& op, const Insn& insn) {
+  StringState string(s, op, insn);
+  return repeat(s, string, [&](u64) -> u64 {
+    u64 source;
+    u64 value = 0;
+    if (!string.source_address(source) || !s.read_linear(source, &value, string.size(), s.access_mode)) return 0;
+    write_gpr(s, x86::kRax * 8, string.size(), value);
+    string.advance(x86::kRsi, 1);
+    return 1;
+  });
+}
+
+void compare(Interpreter& s, unsigned size, u64 a, u64 b) {
+  u64 flags = pack_flags(s.state.rflags);
+  switch (size) {
+    case 1: alu<Alu::kCmp, u8>(static_cast<u8>(a), static_cast<u8>(b), flags); break;
+    case 2: alu<Alu::kCmp, u16>(static_cast<u16>(a), static_cast<u16>(b), flags); break;
+    case 4: alu<Alu::kCmp, u32>(static_cast<u32>(a), static_cast<u32>(b), flags); break;
+    default: alu<Alu::kCmp, u64>(a, b, flags); break;
+  }
+  set_arithmetic_flags(s, unpack_flags(flags));
+}
+
+// REPE goes on while equal, REPNE while not.
+bool compare_goes_on(const Interpreter& s, const Insn& insn) {
+  const bool is_equal = (s.state.rflags & x86::kFlagZf) != 0;
+  return insn.has_repne ? !is_equal : is_equal;
+}
+
+// The common loop of CMPS and SCAS: `step` compares one element, false = fault.
+template <class Step>
+Flow repeat_compare(Interpreter& s, StringState& string, const Insn& insn, Step step) {
+  bool goes_on = true;
+  const bool is_stepping = (s.state.rflags & x86::kFlagTf) != 0;
+  u64 allowed = is_stepping ? 1 : kMaxElements;
+  while (goes_on && string.count() != 0) {
+    if (allowed-- == 0) {
+      s.is_repeating = true;
+      return Flow::kJump;
+    }
+    if (!step()) return Flow::kFault;
+    string.consume(1);
+    if (!string.is_repeated()) return Flow::kNext;
+    goes_on = compare_goes_on(s, insn);
+  }
+  return Flow::kNext;
+}
+
+Flow cmps(Interpreter& s, const Op& op, const Insn& insn) {
+  StringState string(s, op, insn);
+  return repeat_compare(s, string, insn, [&] {
+    u64 source;
+    u64 destination;
+    u64 a = 0;
+    u64 b = 0;
+    if (!string.source_address(source) || !string.destination_address(false, destination) ||
+        !s.read_linear(source, &a, string.size(), s.access_mode) ||
+        !s.read_linear(destination, &b, string.size(), s.access_mode)) {
+      return false;
+    }
+    compare(s, string.size(), a, b);
+    string.advance(x86::kRsi, 1);
+    string.advance(x86::kRdi, 1);
+    return true;
+  });
+}
+
+Flow scas(Interpreter& s, const Op& op, const Insn& insn) {
+  StringState string(s, op, insn);
+  return repeat_compare(s, string, insn, [&] {
+    u64 destination;
+    u64 value = 0;
+    if (!string.destination_address(false, destination) ||
+        !s.read_linear(destination, &value, string.size(), s.access_mode)) {
+      return false;
+    }
+    compare(s, string.size(), s.state.gpr[x86::kRax], value);
+    string.advance(x86::kRdi, 1);
+    return true;
+  });
+}
+
+// INS and OUTS: the port is checked before memory is touched. There is no 64-bit form.
+Flow ins(Interpreter& s, const Op& op, const Insn& insn) {
+  StringState string(s, op, insn);
+  const unsigned size = std::min(string.size(), 4u);
+  const u16 port = static_cast<u16>(s.state.gpr[x86::kRdx]);
+  if (!s.check_io(port, size)) return Flow::kFault;
+  return repeat(s, string, [&](u64) -> u64 {
+    u64 destination;
+    if (!string.destination_address(true, destination) || !s.probe_write(destination, size, s.access_mode)) return 0;
+    const u32 value = s.platform.read_port(port, size);
+    if (!s.write_linear(destination, &value, size, s.access_mode)) return 0;
+    string.advance(x86::kRdi, 1);
+    return 1;
+  });
+}
+
+Flow outs(Interpreter& s, const Op& op, const Insn& insn) {
+  StringState string(s, op, insn);
+  const unsigned size = std::min(string.size(), 4u);
+  const u16 port = static_cast<u16>(s.state.gpr[x86::kRdx]);
+  if (!s.check_io(port, size)) return Flow::kFault;
+  return repeat(s, string, [&](u64) -> u64 {
+    u64 source;
+    u32 value = 0;
+    if (!string.source_address(source) || !s.read_linear(source, &value, size, s.access_mode)) return 0;
+    s.platform.write_port(port, size, value);
+    string.advance(x86::kRsi, 1);
+    return 1;
+  });
+}
+
+#define STRING_ROW(mnemonic, function) {mnemonic, function, false, false, true}
+constexpr SemanticRow kRows[] = {
+    STRING_ROW(ZYDIS_MNEMONIC_MOVSB, &movs), STRING_ROW(ZYDIS_MNEMONIC_MOVSW, &movs),
+    STRING_ROW(ZYDIS_MNEMONIC_MOVSD, &movs), STRING_ROW(ZYDIS_MNEMONIC_MOVSQ, &movs),
+    STRING_ROW(ZYDIS_MNEMONIC_STOSB, &stos), STRING_ROW(ZYDIS_MNEMONIC_STOSW, &stos),
+    STRING_ROW(ZYDIS_MNEMONIC_STOSD, &stos), STRING_ROW(ZYDIS_MNEMONIC_STOSQ, &stos),
+    STRING_ROW(ZYDIS_MNEMONIC_LODSB, &lods), STRING_ROW(ZYDIS_MNEMONIC_LODSW, &lods),
+    STRING_ROW(ZYDIS_MNEMONIC_LODSD, &lods), STRING_ROW(ZYDIS_MNEMONIC_LODSQ, &lods),
+    STRING_ROW(ZYDIS_MNEMONIC_CMPSB, &cmps), STRING_ROW(ZYDIS_MNEMONIC_CMPSW, &cmps),
+    STRING_ROW(ZYDIS_MNEMONIC_CMPSD, &cmps), STRING_ROW(ZYDIS_MNEMONIC_CMPSQ, &cmps),
+    STRING_ROW(ZYDIS_MNEMONIC_SCASB, &scas), STRING_ROW(ZYDIS_MNEMONIC_SCASW, &scas),
+    STRING_ROW(ZYDIS_MNEMONIC_SCASD, &scas), STRING_ROW(ZYDIS_MNEMONIC_SCASQ, &scas),
+    STRING_ROW(ZYDIS_MNEMONIC_INSB, &ins),   STRING_ROW(ZYDIS_MNEMONIC_INSW, &ins),
+    STRING_ROW(ZYDIS_MNEMONIC_INSD, &ins),   STRING_ROW(ZYDIS_MNEMONIC_OUTSB, &outs),
+    STRING_ROW(ZYDIS_MNEMONIC_OUTSW, &outs), STRING_ROW(ZYDIS_MNEMONIC_OUTSD, &outs),
+};
+
+}  // namespace
+
+std::span<const SemanticRow> string_rows() { return kRows; }
+
+}  // namespace doppel::interp

@@ -1,0 +1,183 @@
+// x87, MMX, SSE and AVX: borrowed execution, and the few vector instructions that cannot be borrowed.
+#include <cstring>
+
+#include "engine/interp/borrowed.h"
+#include "engine/interp/semantic.h"
+
+namespace doppel::interp {
+namespace {
+
+constexpr unsigned kMaxMemory = 512;
+
+// Does the guest allow this class of instruction now? SDM 1 10.5, 13.1; SDM 3A 2.5, 13.1.
+bool check_enabled(Interpreter& s, const BorrowedStub& stub) {
+  const u64 cr0 = s.state.cr0;
+  if (stub.is_vex && s.is_real_or_v8086()) return s.raise(x86::kVectorUd);
+  if (stub.uses_avx) {
+    const u64 needed = x86::kXcr0Sse | x86::kXcr0Avx;
+    const bool is_on = (s.state.cr4 & x86::kCr4Osxsave) != 0 && (s.state.xcr0 & needed) == needed;
+    if (!is_on) return s.raise(x86::kVectorUd);
+    return (cr0 & x86::kCr0Ts) == 0 || s.raise(x86::kVectorNm);
+  }
+  if (stub.uses_sse) {
+    if ((cr0 & x86::kCr0Em) != 0 || (s.state.cr4 & x86::kCr4Osfxsr) == 0) return s.raise(x86::kVectorUd);
+    return (cr0 & x86::kCr0Ts) == 0 || s.raise(x86::kVectorNm);
+  }
+  if (stub.uses_mmx) {
+    if ((cr0 & x86::kCr0Em) != 0) return s.raise(x86::kVectorUd);
+    return (cr0 & x86::kCr0Ts) == 0 || s.raise(x86::kVectorNm);
+  }
+  if (stub.uses_x87) return (cr0 & (x86::kCr0Em | x86::kCr0Ts)) == 0 || s.raise(x86::kVectorNm);
+  return true;
+}
+
+// Where the stub finds the guest's operand: in guest RAM directly, or in a bounce buffer.
+struct OperandMemory {
+  u64 va = 0;
+  void* host = nullptr;
+  bool is_bounced = false;
+  alignas(64) u8 buffer[kMaxMemory];
+};
+
+u8* direct_pointer(Interpreter& s, u64 va, unsigned size, bool is_write) {
+  const TlbEntry& entry = s.tlb[(va >> kPageShift) & (kTlbEntries - 1)];
+  const u64 tag = (va + size - 1) & ~kPageOffsetMask;
+  if ((is_write ? entry.write_tag : entry.read_tag) != tag) return nullptr;
+  return reinterpret_cast<u8*>(va + entry.addend);
+}
+
+// Moves the enabled bytes of a masked operand, element by element as the processor checks them.
+bool move_masked(Interpreter& s, const BorrowedStub& stub, OperandMemory& memory, bool is_write) {
+  const u32 enabled = borrowed_enabled_bytes(stub, s.state);
+  const unsigned step = stub.mask_element_size == 0 ? 1 : stub.mask_element_size;
+  for (unsigned i = 0; i < stub.memory_size; i += step) {
+    if ((enabled >> i & 1) == 0) continue;
+    const bool is_ok = is_write ? s.write_linear(memory.va + i, memory.buffer + i, step, s.access_mode)
+                                : s.read_linear(memory.va + i, memory.buffer + i, step, s.access_mode);
+    if (!is_ok) return false;
+  }
+  return true;
+}
+
+bool probe_masked(Interpreter& s, const BorrowedStub& stub, const OperandMemory& memory) {
+  const u32 enabled = borrowed_enabled_bytes(stub, s.state);
+  for (unsigned i = 0; i < stub.memory_size; ++i) {
+    if ((enabled >> i & 1) != 0 && !s.probe_write(memory.va + i, 1, s.access_mode)) return false;
+  }
+  return true;
+}
+
+bool prepare(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
+  if (stub.memory_size == 0) return true;
+  if (!memory_address(s, op, stub.is_masked ? 1 : stub.memory_size, stub.writes_memory, memory.va)) return false;
+  if ((memory.va & (stub.alignment - 1u)) != 0) return s.raise(x86::kVectorGp, 0);
+  memory.host = memory.buffer;
+  memory.is_bounced = true;
+  if (stub.is_masked) {
+    std::memset(memory.buffer, 0, stub.memory_size);
+    if (stub.writes_memory) return probe_masked(s, stub, memory);
+    return move_masked(s, stub, memory, false);
+  }
+  if (u8* host = direct_pointer(s, memory.va, stub.memory_size, stub.writes_memory)) {
+    memory.host = host;
+    memory.is_bounced = false;
+    return true;
+  }
+  if (stub.writes_memory && !s.probe_write(memory.va, stub.memory_size, s.access_mode)) return false;
+  if (!stub.reads_memory) return true;
+  return s.read_linear(memory.va, memory.buffer, stub.memory_size, s.access_mode);
+}
+
+bool finish(Interpreter& s, const BorrowedStub& stub, OperandMemory& memory) {
+  if (!stub.writes_memory || !memory.is_bounced) return true;
+  if (stub.is_masked) return move_masked(s, stub, memory, true);
+  return s.write_linear(memory.va, memory.buffer, stub.memory_size, s.access_mode);
+}
+
+Flow vzero(Interpreter& s, const Op&, const Insn& insn) {
+  BorrowedStub stub;
+  stub.is_vex = stub.uses_avx = true;
+  if (!check_enabled(s, stub)) return Flow::kFault;
+  if (insn.mnemonic == ZYDIS_MNEMONIC_VZEROALL) zero_all_vectors(s.state, s.is_64bit);
+  else zero_upper_vectors(s.state, s.is_64bit);
+  return Flow::kNext;
+}
+
+// VGATHERxxx, VPGATHERxxx: elements are loaded one by one, and a fault keeps those already loaded, with their
+// mask bits cleared. SDM 2C.
+template <unsigned kIndexSize, unsigned kElementSize>
+Flow gather(Interpreter& s, const Op& op, const Insn& insn) {
+  BorrowedStub stub;
+  stub.is_vex = stub.uses_avx = true;
+  if (!check_enabled(s, stub)) return Flow::kFault;
+  const u8 destination = insn.operands[0].reg;
+  const u8 mask = insn.operands[2].reg;
+  const u8 index = op.index;
+  // The same register twice is undefined.
+  if (destination == mask || destination == index || mask == index) return undefined_instruction(s, op, insn);
+  const unsigned largest = kIndexSize > kElementSize ? kIndexSize : kElementSize;
+  const unsigned count = insn.vector_length / largest;
+  auto* target = reinterpret_cast<u8*>(&s.state.ymm[destination]);
+  auto* masks = reinterpret_cast<u8*>(&s.state.ymm[mask]);
+  const auto* indices = reinterpret_cast<const u8*>(&s.state.ymm[index]);
+  for (unsigned i = 0; i < count; ++i) {
+    if ((masks[(i + 1) * kElementSize - 1] & 0x80) == 0) continue;
+    u64 raw = 0;
+    std::memcpy(&raw, indices + i * kIndexSize, kIndexSize);
+    u64 offset = slot_value(&s, op.base) + (static_cast<u64>(sign_extend(raw, kIndexSize)) << op.scale) + op.displacement;
+    if ((op.address_mode & kAddressSizeMask) == kAddress32) offset &= 0xffffffff;
+    u64 va;
+    u64 value = 0;
+    if (!s.linear_address(op.segment, offset, kElementSize, false, va) ||
+        !s.read_linear(va, &value, kElementSize, s.access_mode)) {
+      return Flow::kFault;
+    }
+    std::memcpy(target + i * kElementSize, &value, kElementSize);
+    std::memset(masks + i * kElementSize, 0, kElementSize);
+  }
+  std::memset(masks, 0, sizeof(Ymm));
+  const unsigned written = count * kElementSize;
+  std::memset(target + written, 0, sizeof(Ymm) - written);
+  return Flow::kNext;
+}
+
+constexpr SemanticRow kRows[] = {
+    {ZYDIS_MNEMONIC_VZEROUPPER, &vzero},        {ZYDIS_MNEMONIC_VZEROALL, &vzero},
+    {ZYDIS_MNEMONIC_VGATHERDPS, &gather<4, 4>}, {ZYDIS_MNEMONIC_VGATHERDPD, &gather<4, 8>},
+    {ZYDIS_MNEMONIC_VGATHERQPS, &gather<8, 4>}, {ZYDIS_MNEMONIC_VGATHERQPD, &gather<8, 8>},
+    {ZYDIS_MNEMONIC_VPGATHERDD, &gather<4, 4>}, {ZYDIS_MNEMONIC_VPGATHERDQ, &gather<4, 8>},
+    {ZYDIS_MNEMONIC_VPGATHERQD, &gather<8, 4>}, {ZYDIS_MNEMONIC_VPGATHERQQ, &gather<8, 8>},
+};
+
+}  // namespace
+
+Flow run_stub(Interpreter& s, const Op& op, const Insn& insn) {
+  const BorrowedStub& stub = *insn.stub;
+  if (!check_enabled(s, stub)) return Flow::kFault;
+  OperandMemory memory;
+  if (!prepare(s, op, stub, memory)) return Flow::kFault;
+  u64 flags = s.state.rflags;
+  switch (run_borrowed(stub, s.state, memory.host, &flags)) {
+    case BorrowedResult::kDone: break;
+    case BorrowedResult::kSimdException:
+      s.raise((s.state.cr4 & x86::kCr4Osxmmexcpt) != 0 ? x86::kVectorXm : x86::kVectorUd);
+      return Flow::kFault;
+    case BorrowedResult::kX87Exception:
+      // Without CR0.NE a PC routes the error to IRQ 13; no such line is wired, so the error stays pending.
+      s.raise(x86::kVectorMf);
+      return Flow::kFault;
+  }
+  if (!finish(s, stub, memory)) return Flow::kFault;
+  if (stub.writes_flags) set_arithmetic_flags(s, flags);
+  if (stub.uses_x87) {
+    const X87Location location{.instruction_offset = s.state.rip,
+                               .data_offset = stub.memory_size != 0 ? any_offset(&s, &op, trace_base(s, op)) : 0,
+                               .opcode = static_cast<u16>(insn.immediate)};
+    borrowed_fixup_x87(stub, s.state, location);
+  }
+  return Flow::kNext;
+}
+
+std::span<const SemanticRow> vector_rows() { return kRows; }
+
+}  // namespace doppel::interp

@@ -1,0 +1,248 @@
+// Saving and restoring processor state: FXSAVE, FXRSTOR and the XSAVE family. SDM 1 chapters 10.5 and 13.
+#include <cstring>
+
+#include "engine/interp/semantic.h"
+
+namespace doppel::interp {
+namespace {
+
+constexpr unsigned kLegacySize = 512;
+constexpr unsigned kHeaderOffset = 512;
+constexpr unsigned kAvxOffset = 576;
+constexpr unsigned kAreaSize = 832;
+constexpr u64 kCompacted = u64{1} << 63;
+constexpr u32 kMxcsrReserved = 0xffff0000;
+
+struct Header {
+  u64 xstate_bv = 0;
+  u64 xcomp_bv = 0;
+  u64 reserved[6] = {};
+};
+static_assert(sizeof(Header) == 64);
+
+bool is_zero(const void* data, std::size_t size) {
+  const auto* bytes = static_cast<const u8*>(data);
+  for (std::size_t i = 0; i < size; ++i) {
+    if (bytes[i] != 0) return false;
+  }
+  return true;
+}
+
+// Is the instruction allowed now? FXSAVE and FXRSTOR: CR0.EM and TS give #NM. SDM 1 13.7.
+bool check_legacy(Interpreter& s) {
+  const u64 blocked = x86::kCr0Em | x86::kCr0Ts;
+  return (s.state.cr0 & blocked) == 0 || s.raise(x86::kVectorNm);
+}
+bool check_extended(Interpreter& s) {
+  if ((s.state.cr4 & x86::kCr4Osxsave) == 0) return s.raise(x86::kVectorUd);
+  return (s.state.cr0 & x86::kCr0Ts) == 0 || s.raise(x86::kVectorNm);
+}
+
+bool area_address(Interpreter& s, const Op& op, unsigned size, unsigned alignment, bool is_write, u64& va) {
+  if (!memory_address(s, op, size, is_write, va)) return false;
+  return (va & (alignment - 1)) == 0 || s.raise(x86::kVectorGp, 0);
+}
+
+// x87 part of the legacy area; the pointers' layout depends on REX.W. SDM 1 table 10-2.
+void store_x87(const CpuState& state, bool is_wide, u8* area) {
+  const FxsaveArea& fx = state.fx;
+  std::memcpy(area, &fx, 8);
+  const u64 fip = is_wide ? fx.fip : fx.fip & 0xffffffff;
+  const u64 fdp = is_wide ? fx.fdp : fx.fdp & 0xffffffff;
+  std::memcpy(area + 8, &fip, 8);
+  std::memcpy(area + 16, &fdp, 8);
+  area[5] = 0;
+  std::memcpy(area + 32, fx.st.data(), sizeof(fx.st));
+  for (unsigned i = 0; i < 8; ++i) std::memset(area + 32 + 16 * i + 10, 0, 6);
+}
+
+void load_x87(CpuState& state, bool is_wide, const u8* area) {
+  FxsaveArea& fx = state.fx;
+  std::memcpy(&fx, area, 5);
+  std::memcpy(&fx.fop, area + 6, 2);
+  std::memcpy(&fx.fip, area + 8, 8);
+  std::memcpy(&fx.fdp, area + 16, 8);
+  if (!is_wide) {
+    fx.fip &= 0xffffffff;
+    fx.fdp &= 0xffffffff;
+  }
+  fx.fcw = static_cast<u16>((fx.fcw & 0x1f7f) | 0x40);
+  fx.fop &= 0x7ff;
+  // ES and B follow from the exception flags and masks.
+  const bool has_error = (fx.fsw & ~fx.fcw & 0x3f) != 0;
+  fx.fsw = static_cast<u16>(has_error ? fx.fsw | 0x8080 : fx.fsw & ~0x8080);
+  std::memcpy(fx.st.data(), area + 32, sizeof(fx.st));
+  for (auto& st : fx.st) std::memset(st.data() + 10, 0, 6);
+}
+
+void reset_x87(CpuState& state) {
+  const u32 mxcsr = state.fx.mxcsr;
+  state.fx = FxsaveArea{};
+  state.fx.mxcsr = mxcsr;
+}
+
+unsigned vector_count(const Interpreter& s) { return s.is_64bit ? 16 : 8; }
+
+void store_sse(const Interpreter& s, u8* area) {
+  for (unsigned i = 0; i < vector_count(s); ++i) std::memcpy(area + 160 + 16 * i, &s.state.ymm[i], 16);
+}
+void load_sse(Interpreter& s, const u8* area) {
+  for (unsigned i = 0; i < vector_count(s); ++i) std::memcpy(&s.state.ymm[i], area + 160 + 16 * i, 16);
+}
+void store_avx(const Interpreter& s, u8* area) {
+  for (unsigned i = 0; i < vector_count(s); ++i) std::memcpy(area + 16 * i, &s.state.ymm[i].qword[2], 16);
+}
+void load_avx(Interpreter& s, const u8* area) {
+  for (unsigned i = 0; i < vector_count(s); ++i) std::memcpy(&s.state.ymm[i].qword[2], area + 16 * i, 16);
+}
+
+Flow fxsave(Interpreter& s, const Op& op, const Insn& insn) {
+  u64 va;
+  if (!check_legacy(s) || !area_address(s, op, kLegacySize, 16, true, va)) return Flow::kFault;
+  u8 area[kLegacySize] = {};
+  // Bytes 464..511 are the guest's own and stay.
+  if (!s.read_linear(va, area, kLegacySize, s.access_mode)) return Flow::kFault;
+  store_x87(s.state, insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE64, area);
+  std::memcpy(area + 24, &s.state.fx.mxcsr, 4);
+  std::memcpy(area + 28, &s.state.fx.mxcsr_mask, 4);
+  store_sse(s, area);
+  return fault_of(s.write_linear(va, area, kLegacySize, s.access_mode));
+}
+
+bool check_mxcsr(Interpreter& s, const u8* area, u32& mxcsr) {
+  std::memcpy(&mxcsr, area + 24, 4);
+  return (mxcsr & kMxcsrReserved) == 0 || s.raise(x86::kVectorGp, 0);
+}
+
+Flow fxrstor(Interpreter& s, const Op& op, const Insn& insn) {
+  u64 va;
+  u8 area[kLegacySize];
+  u32 mxcsr;
+  if (!check_legacy(s) || !area_address(s, op, kLegacySize, 16, false, va) ||
+      !s.read_linear(va, area, kLegacySize, s.access_mode) || !check_mxcsr(s, area, mxcsr)) {
+    return Flow::kFault;
+  }
+  load_x87(s.state, insn.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64, area);
+  s.state.fx.mxcsr = mxcsr;
+  load_sse(s, area);
+  return Flow::kNext;
+}
+
+// Components that are not in their initial configuration. SDM 1 13.6.
+u64 components_in_use(const CpuState& state) {
+  u64 in_use = 0;
+  const FxsaveArea initial;
+  const FxsaveArea& fx = state.fx;
+  const bool is_x87_initial = std::memcmp(&fx, &initial, 24) == 0 && is_zero(fx.st.data(), sizeof(fx.st));
+  if (!is_x87_initial) in_use |= x86::kXcr0X87;
+  for (const Ymm& ymm : state.ymm) {
+    if ((ymm.qword[0] | ymm.qword[1]) != 0) in_use |= x86::kXcr0Sse;
+    if ((ymm.qword[2] | ymm.qword[3]) != 0) in_use |= x86::kXcr0Avx;
+  }
+  return in_use;
+}
+
+u64 requested(const Interpreter& s) {
+  const u64 mask = (s.state.gpr[x86::kRdx] << 32) | (s.state.gpr[x86::kRax] & 0xffffffff);
+  return mask & s.state.xcr0;
+}
+
+bool is_wide_form(const Insn& insn) {
+  return insn.mnemonic == ZYDIS_MNEMONIC_XSAVE64 || insn.mnemonic == ZYDIS_MNEMONIC_XSAVEOPT64 ||
+         insn.mnemonic == ZYDIS_MNEMONIC_XSAVEC64 || insn.mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
+}
+
+// XSAVE and XSAVEOPT write each requested component in place; XSAVEC leaves out initial ones.
+template <bool kCompact>
+Flow xsave(Interpreter& s, const Op& op, const Insn& insn) {
+  const u64 components = requested(s);
+  const u64 in_use = components_in_use(s.state);
+  // XSAVEC's area ends with the last requested component; AVX lies at the same place in both formats.
+  const unsigned size = (components & x86::kXcr0Avx) != 0 ? kAreaSize : kAvxOffset;
+  u64 va;
+  u8 area[kAreaSize];
+  if (!check_extended(s) || !area_address(s, op, size, 64, true, va) ||
+      !s.probe_write(va, size, s.access_mode) || !s.read_linear(va, area, size, s.access_mode)) {
+    return Flow::kFault;
+  }
+  const u64 saved = kCompact ? components & in_use : components;
+  if ((saved & x86::kXcr0X87) != 0) store_x87(s.state, is_wide_form(insn), area);
+  if ((components & (x86::kXcr0Sse | x86::kXcr0Avx)) != 0 && (!kCompact || (components & x86::kXcr0Sse) != 0)) {
+    std::memcpy(area + 24, &s.state.fx.mxcsr, 4);
+    std::memcpy(area + 28, &s.state.fx.mxcsr_mask, 4);
+  }
+  if ((saved & x86::kXcr0Sse) != 0) store_sse(s, area);
+  if ((saved & x86::kXcr0Avx) != 0) store_avx(s, area + kAvxOffset);
+  Header header;
+  std::memcpy(&header, area + kHeaderOffset, sizeof(header));
+  if constexpr (kCompact) {
+    header = {.xstate_bv = components & in_use, .xcomp_bv = kCompacted | components, .reserved = {}};
+  } else {
+    header.xstate_bv = (header.xstate_bv & ~components) | (components & in_use);
+  }
+  std::memcpy(area + kHeaderOffset, &header, sizeof(header));
+  return fault_of(s.write_linear(va, area, size, s.access_mode));
+}
+
+// SDM 1 13.8: what makes XRSTOR fault.
+bool check_header(Interpreter& s, const Header& header) {
+  const bool is_compacted = (header.xcomp_bv & kCompacted) != 0;
+  bool is_good;
+  if (is_compacted) {
+    const u64 format = header.xcomp_bv & ~kCompacted;
+    is_good = s.cpuid.has(x86::Feature::kXsavec) && (format & ~s.state.xcr0) == 0 &&
+              (header.xstate_bv & ~format) == 0 && is_zero(header.reserved, sizeof(header.reserved));
+  } else {
+    is_good = header.xcomp_bv == 0 && header.reserved[0] == 0 && (header.xstate_bv & ~s.state.xcr0) == 0;
+  }
+  return is_good || s.raise(x86::kVectorGp, 0);
+}
+
+Flow xrstor(Interpreter& s, const Op& op, const Insn& insn) {
+  const u64 components = requested(s);
+  u64 va;
+  u8 area[kAreaSize] = {};
+  if (!check_extended(s) || !area_address(s, op, kAvxOffset, 64, false, va) ||
+      !s.read_linear(va, area, kAvxOffset, s.access_mode)) {
+    return Flow::kFault;
+  }
+  Header header;
+  std::memcpy(&header, area + kHeaderOffset, sizeof(header));
+  if (!check_header(s, header)) return Flow::kFault;
+  const bool is_compacted = (header.xcomp_bv & kCompacted) != 0;
+  const u64 present = components & header.xstate_bv;
+  if ((present & x86::kXcr0Avx) != 0 &&
+      !s.read_linear(va + kAvxOffset, area + kAvxOffset, kAreaSize - kAvxOffset, s.access_mode)) {
+    return Flow::kFault;
+  }
+  u32 mxcsr = s.state.fx.mxcsr;
+  const u64 mxcsr_users = is_compacted ? x86::kXcr0Sse : x86::kXcr0Sse | x86::kXcr0Avx;
+  if ((components & mxcsr_users) != 0) {
+    if (is_compacted && (present & x86::kXcr0Sse) == 0) mxcsr = 0x1f80;
+    else if (!check_mxcsr(s, area, mxcsr)) return Flow::kFault;
+  }
+  static constexpr u8 kZero[kAreaSize] = {};
+  if ((components & x86::kXcr0X87) != 0) {
+    if ((present & x86::kXcr0X87) != 0) load_x87(s.state, is_wide_form(insn), area);
+    else reset_x87(s.state);
+  }
+  if ((components & x86::kXcr0Sse) != 0) load_sse(s, (present & x86::kXcr0Sse) != 0 ? area : kZero);
+  if ((components & x86::kXcr0Avx) != 0) load_avx(s, (present & x86::kXcr0Avx) != 0 ? area + kAvxOffset : kZero);
+  s.state.fx.mxcsr = mxcsr;
+  return Flow::kNext;
+}
+
+constexpr SemanticRow kRows[] = {
+    {ZYDIS_MNEMONIC_FXSAVE, &fxsave},         {ZYDIS_MNEMONIC_FXSAVE64, &fxsave},
+    {ZYDIS_MNEMONIC_FXRSTOR, &fxrstor},       {ZYDIS_MNEMONIC_FXRSTOR64, &fxrstor},
+    {ZYDIS_MNEMONIC_XSAVE, &xsave<false>},    {ZYDIS_MNEMONIC_XSAVE64, &xsave<false>},
+    {ZYDIS_MNEMONIC_XSAVEOPT, &xsave<false>}, {ZYDIS_MNEMONIC_XSAVEOPT64, &xsave<false>},
+    {ZYDIS_MNEMONIC_XSAVEC, &xsave<true>},    {ZYDIS_MNEMONIC_XSAVEC64, &xsave<true>},
+    {ZYDIS_MNEMONIC_XRSTOR, &xrstor},         {ZYDIS_MNEMONIC_XRSTOR64, &xrstor},
+};
+
+}  // namespace
+
+std::span<const SemanticRow> xsave_rows() { return kRows; }
+
+}  // namespace doppel::interp

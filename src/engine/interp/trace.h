@@ -1,0 +1,101 @@
+// Trace: a straight run of decoded instructions, and the cache of traces keyed by guest-physical address.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/interp/op.h"
+#include "memory/guest_memory.h"
+
+namespace doppel::interp {
+
+struct Trace;
+
+// Where a branch goes: the trace, valid while the interpreter's link epoch equals `epoch`.
+struct Link {
+  Trace* trace;
+  u64 epoch;
+};
+
+// Follows every op that ends a trace with direct successors.
+struct BranchLinks {
+  Link taken;
+  Link next;
+};
+static_assert(sizeof(BranchLinks) == sizeof(Op));
+
+// What besides the bytes decides how they decode and execute.
+struct TraceKey {
+  u64 physical = 0;
+  u8 code_size = 0;         // 2, 4, 8: default operand size class of the code segment
+  bool is_single = false;   // one instruction only
+  bool is_protected = true;  // decoding differs in real and v8086 mode
+  bool operator==(const TraceKey&) const = default;
+  u64 hash() const {
+    const u64 mode = u64{code_size} << 60 | u64{is_single} << 59 | u64{is_protected} << 58;
+    return (physical ^ mode) * 0x9e3779b97f4a7c15;
+  }
+};
+
+struct Trace {
+  TraceKey key;
+  Trace* hash_next;
+  Trace* page_next;         // next trace with bytes in the frame of its first byte
+  Trace* forward;           // when dead: what took its place
+  u64 second_frame;         // frame of the bytes beyond the first page, kNoFrame if none
+  Trace* second_page_next;  // list link in the second frame
+  u32 bytes;                // guest bytes covered
+  u16 count;                // instructions
+  bool is_dead;
+  Op ops[];
+
+  static constexpr u64 kNoFrame = ~u64{0};
+};
+
+// Owned by one interpreter. Memory comes from a bump arena; when it is full everything is dropped at once.
+class TraceCache final : public CodeWriteListener {
+ public:
+  static constexpr u64 kArenaBytes = 24 * kMiB;
+  static constexpr unsigned kBuckets = 1u << 15;
+
+  TraceCache(GuestMemory& memory, Handler dead_handler);
+
+  Trace* find(const TraceKey& key) const;
+  // Arena space for a trace of up to `ops` ops, or nullptr when full: then clear() and try again.
+  void* allocate(u64 bytes);
+  bool has_room(u64 bytes) const { return used_ + bytes <= kArenaBytes; }
+  void insert(Trace* trace);
+  void clear();
+  // The trace no longer stands for the bytes at its address.
+  void drop(Trace* trace) { kill(trace); }
+
+  // Bumped whenever a trace dies, so that a running trace can notice.
+  u64 invalidations() const { return invalidations_; }
+  u64 built() const { return built_; }
+  u64 clears() const { return clears_; }
+
+  void code_written(GuestPhys address, u64 size) override;
+
+ private:
+  // Traces with bytes in one frame, and which 64-byte chunks they cover.
+  struct Frame {
+    u64 chunks = 0;
+    Trace* first = nullptr;
+  };
+  static u64 chunk_mask(u64 start, u64 size);
+  void add_to_frame(Trace* trace, u64 frame, bool is_second);
+  void kill(Trace* trace);
+
+  GuestMemory& memory_;
+  Handler dead_handler_;
+  std::unique_ptr<u8[]> arena_;
+  u64 used_ = 0;
+  std::vector<Trace*> buckets_;
+  std::unordered_map<u64, Frame> frames_;
+  u64 invalidations_ = 0;
+  u64 built_ = 0;
+  u64 clears_ = 0;
+};
+
+}  // namespace doppel::interp
