@@ -54,28 +54,32 @@ struct Campaign {
   SharedBlock shared;
 };
 
+int cannot_start(const Error& error) {
+  std::fprintf(stderr, "differential: %s\n", error.message.c_str());
+  return kExitNoHost;
+}
+
+// Runs forms until none is left; the worker's exit status.
 int work(Campaign& campaign, unsigned job) {
   auto native = NativeBackend::create();
-  if (!native) {
-    std::fprintf(stderr, "differential: %s\n", native.error().message.c_str());
-    return kExitNoHost;
-  }
-  auto engine = campaign.options.create_engine(**native);
-  if (!engine) {
-    std::fprintf(stderr, "differential: %s\n", engine.error().message.c_str());
-    return kExitNoHost;
-  }
+  if (!native) return cannot_start(native.error());
   const Decoder decoder(campaign.is_compat);
   SharedHeader& header = campaign.shared.header();
   Progress& progress = header.progress[job];
-  FormRunner runner(decoder, campaign.options, **native, **engine, progress);
+  std::unique_ptr<Backend> engine;
   for (;;) {
     const u32 form = header.next_form.fetch_add(1);
     if (form >= campaign.forms.size()) return 0;
     if (campaign.forms[form].skip != nullptr) continue;
+    if (engine == nullptr || !campaign.options.keeps_engine) {
+      auto created = campaign.options.create_engine(**native);
+      if (!created) return cannot_start(created.error());
+      engine = std::move(*created);
+    }
     progress.form = form;
     alarm(kFormSeconds);
-    runner.run(campaign.forms[form], campaign.shared.result(form));
+    FormRunner(decoder, campaign.options, **native, *engine, progress)
+        .run(campaign.forms[form], campaign.shared.result(form));
   }
 }
 

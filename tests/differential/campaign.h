@@ -21,6 +21,9 @@ struct CampaignOptions {
   u32 cases_per_encoding = 16;
   u32 details = 1;  // mismatches printed in full per form
   unsigned jobs = 2;
+  // One engine for all forms a worker runs, instead of a new one for each: finds what accumulates in an
+  // engine, at the price of reports that do not repeat alone.
+  bool keeps_engine = false;
   // When set, only this encoding (and this case of it) runs: the reproduction of one report.
   i64 only_encoding = -1;
   i64 only_case = -1;

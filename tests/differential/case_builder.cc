@@ -162,12 +162,16 @@ u64 CaseBuilder::choose_target(u32 size, bool can_be_noncanonical) {
   if (choice < 97) return kReadOnlyBase + random_->below(kReadOnlySize - size);
   if (choice < 98) return kDataEnd - within;
   if (choice < 99) return kDataBase - within;
-  return can_be_noncanonical ? kNoncanonical + random_->below(u64{1} << 40) : kDataEnd + 64 + within;
+  return can_be_noncanonical ? kNoncanonical + align_down(random_->below(u64{1} << 40), 64)
+                             : kDataEnd + 64 + within;
 }
 
 void CaseBuilder::set_address_register(ZydisRegister reg, u64 value) {
-  const u64 mask = address_mask();
-  u64& full = case_->state.gpr[gpr_number(reg)];
+  u64 mask = address_mask();
+  // Implied stack accesses take no address-size prefix: 64-bit code always uses all of RSP.
+  const unsigned number = gpr_number(reg);
+  if (number == x86::kRsp && ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_GPR64) mask = ~u64{0};
+  u64& full = case_->state.gpr[number];
   full = (full & ~mask) | (value & mask);
 }
 

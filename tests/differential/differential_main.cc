@@ -29,6 +29,7 @@ constexpr const char* kUsage =
     "  --only E[:C]     only encoding E (and case C) of each form\n"
     "  --details N      mismatches printed in full per form (default 1)\n"
     "  --jobs N         worker processes (default: processors)\n"
+    "  --keep-engine    one engine for all forms: finds what accumulates, but reports may not repeat alone\n"
     "  --list           print the forms and why some are skipped\n";
 
 struct Arguments {
@@ -57,17 +58,13 @@ u64 parse_seed(const std::string& text) {
   return std::random_device()();
 }
 
-constexpr option kOptions[] = {{"engine", required_argument, nullptr, 'e'},
-                               {"mode", required_argument, nullptr, 'm'},
-                               {"forms", required_argument, nullptr, 'f'},
-                               {"form", required_argument, nullptr, 'x'},
-                               {"cases", required_argument, nullptr, 'c'},
-                               {"seed", required_argument, nullptr, 's'},
-                               {"only", required_argument, nullptr, 'o'},
-                               {"details", required_argument, nullptr, 'd'},
-                               {"jobs", required_argument, nullptr, 'j'},
-                               {"list", no_argument, nullptr, 'l'},
-                               {nullptr, 0, nullptr, 0}};
+constexpr option kOptions[] = {
+    {"engine", required_argument, nullptr, 'e'}, {"mode", required_argument, nullptr, 'm'},
+    {"forms", required_argument, nullptr, 'f'},  {"form", required_argument, nullptr, 'x'},
+    {"cases", required_argument, nullptr, 'c'},  {"seed", required_argument, nullptr, 's'},
+    {"only", required_argument, nullptr, 'o'},   {"details", required_argument, nullptr, 'd'},
+    {"jobs", required_argument, nullptr, 'j'},   {"list", no_argument, nullptr, 'l'},
+    {"keep-engine", no_argument, nullptr, 'k'},  {nullptr, 0, nullptr, 0}};
 
 bool parse(int argc, char** argv, Arguments& out) {
   CampaignOptions& options = out.options;
@@ -104,6 +101,9 @@ bool parse(int argc, char** argv, Arguments& out) {
         break;
       case 'l':
         out.is_list = true;
+        break;
+      case 'k':
+        options.keeps_engine = true;
         break;
       default:
         return false;
