@@ -91,7 +91,7 @@
         mov     rax, VA
         invlpg  [rax]
         mov     rax, [in_rax]
-        DENIED  L64_3, 0xd, mov al, [rbx]       ; NX is reserved then
+        DENIED  L64_3, 0xd, mov al, [rbx]       ; NX is reserved then; qemu-deviates: P clear with a reserved bit
         DENIED  L64_0, 9, mov al, [rbx]  ; qemu-deviates: P clear with a reserved bit
         RDMSR_  MSR_EFER  ; qemu-deviates: P clear with a reserved bit
         or      eax, EFER_NXE
