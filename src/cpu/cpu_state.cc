@@ -55,6 +55,7 @@ void CpuState::visit_state(StateVisitor& visitor) {
   visitor.field("tsc_adjust", tsc_adjust);
   visitor.field("tsc_aux", tsc_aux);
   visitor.field("misc_enable", misc_enable);
+  visitor.field("spec_ctrl", spec_ctrl);
   visitor.field("mcg_status", mcg_status);
   visitor.field("mtrr_def_type", mtrr.def_type);
   visitor.field("mtrr_fixed", mtrr.fixed);

@@ -104,6 +104,7 @@ struct alignas(64) CpuState {
   u64 tsc_adjust = 0;
   u32 tsc_aux = 0;
   u64 misc_enable = 1;
+  u64 spec_ctrl = 0;
   u64 mcg_status = 0;
   Mtrrs mtrr;
 

@@ -54,6 +54,10 @@ bool Core::read_msr(u32 index, u64& value) {
       if (!cpuid.has(Feature::kArchCapabilities)) return raise(kVectorGp, 0);
       value = cpuid.arch_capabilities();
       return true;
+    case kMsrSpecCtrl:
+      if (!cpuid.has(Feature::kSpecCtrl)) return raise(kVectorGp, 0);
+      value = state.spec_ctrl;
+      return true;
     case kMsrSysenterCs: value = state.sysenter_cs; return true;
     case kMsrSysenterEsp: value = state.sysenter_esp; return true;
     case kMsrSysenterEip: value = state.sysenter_eip; return true;
@@ -100,12 +104,21 @@ bool Core::write_msr(u32 index, u64 value) {
       const u64 delta = value - guest_tsc();
       state.tsc_offset += delta;
       state.tsc_adjust += delta;
+      platform.tsc_offset_changed(state.tsc_offset);
       return true;
     }
     case kMsrTscAdjust:
       state.tsc_offset += value - state.tsc_adjust;
       state.tsc_adjust = value;
+      platform.tsc_offset_changed(state.tsc_offset);
       return true;
+    case kMsrSpecCtrl:
+      // Speculation is not modelled: the bits are kept. SDM 4 table 2-2.
+      if (!cpuid.has(Feature::kSpecCtrl) || (value & ~u64{7}) != 0) return raise(kVectorGp, 0);
+      state.spec_ctrl = value;
+      return true;
+    case kMsrPredCmd:
+      return (cpuid.has(Feature::kSpecCtrl) && (value & ~u64{1}) == 0) || raise(kVectorGp, 0);
     case kMsrBiosSignId:
     case kMsrMicrocodeUpdate:
     case kMsrMcgCtl: return true;

@@ -37,6 +37,9 @@ class CpuPlatform {
   virtual std::optional<u64> read_msr(u32 index) = 0;
   virtual bool write_msr(u32 index, u64 value) = 0;
 
+  // CpuState::tsc_offset has a new value.
+  virtual void tsc_offset_changed(u64 tsc_offset) = 0;
+
   // KVM hypercall ABI: number in RAX, arguments in RBX, RCX, RDX, RSI; result for RAX.
   virtual u64 hypercall(u64 number, std::span<const u64, 4> arguments) = 0;
 

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/types.h"
 #include "cpu/cpu_state.h"
@@ -49,6 +52,9 @@ class Vcpu {
 
   virtual void save(CpuState& state) = 0;
   virtual void load(const CpuState& state) = 0;
+
+  // Counters for a person, by name.
+  virtual std::vector<std::pair<std::string_view, u64>> statistics() const = 0;
 
   // The frames of [address, address + size) changed behind the engine's back.
   virtual void invalidate(GuestPhys address, u64 size) = 0;

@@ -11,6 +11,8 @@ enum Msr : u32 {
   kMsrApicBase = 0x1b,
   kMsrFeatureControl = 0x3a,
   kMsrTscAdjust = 0x3b,
+  kMsrSpecCtrl = 0x48,
+  kMsrPredCmd = 0x49,
   kMsrMicrocodeUpdate = 0x79,
   kMsrBiosSignId = 0x8b,
   kMsrMtrrCap = 0xfe,

@@ -300,6 +300,20 @@ class InterpreterVcpu final : public Vcpu {
   void notify_nmi() override { interpreter_.notify_nmi(); }
   void save(CpuState& state) override { state = interpreter_.state; }
   void load(const CpuState& state) override { interpreter_.load(state); }
+  std::vector<std::pair<std::string_view, u64>> statistics() const override {
+    const TlbStatistics& tlb = interpreter_.mmu.statistics();
+    const interp::TraceCache& traces = interpreter_.traces;
+    return {{"dispatcher_entries", interpreter_.statistics.lookups},
+            {"interrupts", interpreter_.statistics.interrupts},
+            {"exceptions", interpreter_.statistics.exceptions},
+            {"traces_built", traces.built()},
+            {"traces_invalidated", traces.invalidations()},
+            {"trace_cache_clears", traces.clears()},
+            {"tlb_fills", tlb.fills},
+            {"tlb_flushes", tlb.flushes},
+            {"page_walk_references", tlb.walk_references},
+            {"page_faults", tlb.page_faults}};
+  }
   void invalidate(GuestPhys address, u64 size) override { interpreter_.memory.note_write(address, size); }
 
  private:

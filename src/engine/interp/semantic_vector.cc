@@ -103,6 +103,29 @@ Flow vzero(Interpreter& s, const Op&, const Insn& insn) {
   return Flow::kNext;
 }
 
+template <bool kVex>
+BorrowedStub mxcsr_class() {
+  BorrowedStub stub;
+  stub.is_vex = stub.uses_avx = kVex;
+  stub.uses_sse = !kVex;
+  return stub;
+}
+
+template <bool kVex>
+Flow load_mxcsr(Interpreter& s, const Op& op, const Insn& insn) {
+  u64 value;
+  if (!check_enabled(s, mxcsr_class<kVex>()) || !read_operand(s, op, insn, 0, value)) return Flow::kFault;
+  if ((value & ~u64{s.state.fx.mxcsr_mask}) != 0) return s.raise(x86::kVectorGp, 0), Flow::kFault;
+  s.state.fx.mxcsr = static_cast<u32>(value);
+  return Flow::kNext;
+}
+
+template <bool kVex>
+Flow store_mxcsr(Interpreter& s, const Op& op, const Insn& insn) {
+  if (!check_enabled(s, mxcsr_class<kVex>())) return Flow::kFault;
+  return fault_of(write_operand(s, op, insn, 0, s.state.fx.mxcsr));
+}
+
 // VGATHERxxx, VPGATHERxxx: elements are loaded one by one, and a fault keeps those already loaded, with their
 // mask bits cleared. SDM 2C.
 template <unsigned kIndexSize, unsigned kElementSize>
@@ -142,6 +165,8 @@ Flow gather(Interpreter& s, const Op& op, const Insn& insn) {
 }
 
 constexpr SemanticRow kRows[] = {
+    {ZYDIS_MNEMONIC_LDMXCSR, &load_mxcsr<false>}, {ZYDIS_MNEMONIC_STMXCSR, &store_mxcsr<false>},
+    {ZYDIS_MNEMONIC_VLDMXCSR, &load_mxcsr<true>}, {ZYDIS_MNEMONIC_VSTMXCSR, &store_mxcsr<true>},
     {ZYDIS_MNEMONIC_VZEROUPPER, &vzero},        {ZYDIS_MNEMONIC_VZEROALL, &vzero},
     {ZYDIS_MNEMONIC_VGATHERDPS, &gather<4, 4>}, {ZYDIS_MNEMONIC_VGATHERDPD, &gather<4, 8>},
     {ZYDIS_MNEMONIC_VGATHERQPS, &gather<8, 4>}, {ZYDIS_MNEMONIC_VGATHERQPD, &gather<8, 8>},

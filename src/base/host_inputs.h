@@ -1,0 +1,23 @@
+// HostInputs: time and entropy from the host; the Inputs of an ordinary machine.
+#pragma once
+
+#include "base/inputs.h"
+
+namespace doppel {
+
+// Machine time is the host's monotonic clock since creation; the TSC counts its nanoseconds.
+class HostInputs final : public Inputs {
+ public:
+  HostInputs();
+  Nanoseconds now() override;
+  u64 boot_wall_clock_seconds() override { return wall_clock_seconds_; }
+  u64 tsc() override { return static_cast<u64>(now().count()); }
+  u64 tsc_hz() const override { return 1'000'000'000; }
+  void entropy(std::span<u8> out) override;
+
+ private:
+  u64 start_nanoseconds_;
+  u64 wall_clock_seconds_;
+};
+
+}  // namespace doppel

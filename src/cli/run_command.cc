@@ -1,0 +1,115 @@
+// Options of `doppel run`, and running a machine on the user's terminal.
+#include "cli/run_command.h"
+
+#include <charconv>
+#include <cstdio>
+
+#include "cli/terminal.h"
+
+namespace doppel {
+namespace {
+
+// Documented in docs/howto/run.md. A debug exit gives (v << 1) | 1, so the others are even.
+constexpr int kStatusReset = 4;
+constexpr int kStatusGuestPanic = 6;
+constexpr int kStatusTripleFault = 8;
+
+int exit_status(const RunResult& result) {
+  switch (result.end) {
+    case RunEnd::kPowerOff:
+    case RunEnd::kInstructionLimit:
+    case RunEnd::kQuit: return 0;
+    case RunEnd::kReset: return kStatusReset;
+    case RunEnd::kGuestPanic: return kStatusGuestPanic;
+    case RunEnd::kTripleFault: return kStatusTripleFault;
+    case RunEnd::kDebugExit: return result.debug_exit_status;
+  }
+  return 1;
+}
+
+// Passes the guest's output on and looks for a text that ends the run.
+class WatchingSink final : public CharacterSink {
+ public:
+  WatchingSink(CharacterSink& next, std::string text) : next_(next), text_(std::move(text)) {}
+  void on_found(std::function<void()> callback) { found_ = std::move(callback); }
+  void put(std::span<const u8> characters) override {
+    next_.put(characters);
+    if (text_.empty()) return;
+    seen_.append(reinterpret_cast<const char*>(characters.data()), characters.size());
+    if (seen_.find(text_) != std::string::npos && found_) found_();
+    if (seen_.size() > text_.size()) seen_.erase(0, seen_.size() - text_.size() + 1);
+  }
+
+ private:
+  CharacterSink& next_;
+  std::string text_;
+  std::string seen_;
+  std::function<void()> found_;
+};
+
+}  // namespace
+
+Result<u64> parse_size(std::string_view text) {
+  u64 value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  u64 unit = 1;
+  std::string_view suffix(rest, static_cast<std::size_t>(end - rest));
+  if (suffix == "K" || suffix == "k") unit = kKiB;
+  else if (suffix == "M" || suffix == "m") unit = kMiB;
+  else if (suffix == "G" || suffix == "g") unit = kGiB;
+  else if (!suffix.empty()) return fail_usage("size '{}': give a number with K, M or G", text);
+  if (error != std::errc() || value > ~u64{0} / unit) return fail_usage("size '{}': give a number with K, M or G", text);
+  return value * unit;
+}
+
+CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
+  CLI::App* run = app.add_subcommand("run", "Run a virtual machine");
+  BootConfig& boot = options.machine.boot;
+  run->add_option("--kernel", boot.kernel_path, "Kernel: bzImage, PVH or Multiboot ELF, or flat boot sector")->required();
+  run->add_option("--initrd", boot.initrd_path, "Initial RAM disk");
+  run->add_option("--cmdline", boot.command_line, "Kernel command line");
+  run->add_option("--module", boot.modules, "Multiboot module: file and arguments; may be repeated");
+  run->add_option("--protocol", options.protocol, "auto, pvh, linux64, linux32, multiboot or flat");
+  run->add_option("--memory", options.memory, "RAM, for example 512M");
+  run->add_option("--cpus", options.machine.cpus, "Number of CPUs");
+  run->add_option("--engine", options.engine, "auto or interp");
+  run->add_option("--cpu", options.machine.cpu_template, "CPU template: host, x86-64-v2 or x86-64-v3");
+  run->add_option("--clock", options.clock, "host, or instructions for runs that repeat exactly");
+  run->add_option("--max-instructions", options.max_instructions, "Stop after this many instructions");
+  run->add_option("--exit-on", options.exit_on, "Stop with status 0 when the console shows this text");
+  run->add_flag("--print-hash", options.prints_hash, "Print a hash of the machine's state at the end");
+  run->add_flag("--stats", options.prints_statistics, "Print statistics at the end");
+  return run;
+}
+
+Result<int> run_machine(RunOptions& options) {
+  MachineConfig& config = options.machine;
+  config.memory_bytes = TRY(parse_size(options.memory));
+  config.boot.protocol = TRY(parse_boot_protocol(options.protocol));
+  if (options.engine != "auto" && options.engine != "interp") {
+    return fail_usage("--engine {}: give auto or interp", options.engine);
+  }
+  if (options.clock != "host" && options.clock != "instructions") {
+    return fail_usage("--clock {}: give host or instructions", options.clock);
+  }
+  config.clock = options.clock == "host" ? ClockSource::kHost : ClockSource::kInstructions;
+  Terminal terminal;
+  WatchingSink console(terminal, options.exit_on);
+  std::unique_ptr<Machine> machine = TRY(Machine::create(config, console));
+  console.on_found([&] { machine->stop_soon(); });
+  // Typed input has no place in a run that is to repeat exactly.
+  if (config.clock == ClockSource::kHost) {
+    TRY_VOID(terminal.start([&](std::span<const u8> typed) { machine->console_input(typed); },
+                            [&] { machine->request_quit(); }));
+  }
+  const RunResult result = machine->run(options.max_instructions);
+  terminal.stop();
+  if (options.prints_statistics) {
+    fmt::print(stderr, "{}", machine->statistics_text());
+  }
+  if (options.prints_hash) fmt::print("state hash {:016x}\n", machine->state_hash());
+  return exit_status(result);
+}
+
+}  // namespace doppel

@@ -1,0 +1,31 @@
+// The `doppel run` command.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "base/result.h"
+#include "machine/machine.h"
+
+namespace doppel {
+
+struct RunOptions {
+  MachineConfig machine;
+  std::string memory = "512M";
+  std::string engine = "auto";
+  std::string clock = "host";
+  std::string protocol = "auto";
+  u64 max_instructions = ~u64{0};
+  bool prints_hash = false;
+  bool prints_statistics = false;
+  std::string exit_on;
+};
+
+// Adds the command and its options.
+CLI::App* add_run_command(CLI::App& app, RunOptions& options);
+// Runs the machine; the process's exit status.
+Result<int> run_machine(RunOptions& options);
+
+// "512M", "1G", "4096K", "1048576": bytes.
+Result<u64> parse_size(std::string_view text);
+
+}  // namespace doppel

@@ -1,0 +1,113 @@
+// Machine: one virtual machine, assembled from its parts and run.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/host_inputs.h"
+#include "base/instruction_inputs.h"
+#include "base/timer_queue.h"
+#include "boot/load_guest.h"
+#include "devices/registry.h"
+#include "irq/apic_bus.h"
+#include "irq/io_apic.h"
+#include "irq/irq_router.h"
+#include "irq/pic.h"
+#include "irq/pit.h"
+#include "irq/rtc.h"
+#include "machine/vcpu_platform.h"
+#include "x86/cpuid.h"
+
+namespace doppel {
+
+enum class ClockSource : u8 {
+  kHost,          // the host's monotonic clock
+  kInstructions,  // one nanosecond an instruction: the same run every time
+};
+
+struct MachineConfig {
+  BootConfig boot;
+  u64 memory_bytes = 512 * kMiB;
+  unsigned cpus = 1;
+  std::string cpu_template = "host";
+  ClockSource clock = ClockSource::kHost;
+};
+
+// Why run() came back.
+enum class RunEnd : u8 { kPowerOff, kReset, kGuestPanic, kDebugExit, kTripleFault, kInstructionLimit, kQuit };
+
+struct RunResult {
+  RunEnd end = RunEnd::kQuit;
+  int debug_exit_status = 0;  // with kDebugExit
+};
+
+// Owns every part. create() assembles and loads the guest; run() executes on the calling thread until the machine
+// stops. request_quit() and console_input() may be called from other threads.
+class Machine final : private MachineControl {
+ public:
+  // `console` gets what the guest's serial port sends, with the device lock held.
+  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, CharacterSink& console);
+  ~Machine();
+
+  // At most `max_instructions` more.
+  RunResult run(u64 max_instructions);
+
+  void request_quit();
+  // The same from inside a CharacterSink, where the device lock is held.
+  void stop_soon();
+  // Characters typed at the guest's serial console.
+  void console_input(std::span<const u8> characters);
+  void press_power_button();
+
+  // The whole machine, RAM included. Only while not running.
+  void visit_state(StateVisitor& visitor);
+  u64 state_hash();
+
+  // Counters as lines of "name value".
+  std::string statistics_text() const;
+
+ private:
+  Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memory, x86::CpuidTable cpuid,
+          CharacterSink& console);
+  Result<void> assemble();
+  Result<void> load();
+  void request_stop(StopReason reason, int status) override;
+  void kick_if_due();
+  void wait_until_due();
+  void pump_console();
+  RunLimit next_limit(u64 last_instruction);
+  std::vector<Component*> components();
+
+  MachineConfig config_;
+  std::unique_ptr<GuestMemory> memory_;
+  x86::CpuidTable cpuid_;
+  std::unique_ptr<Inputs> inputs_;
+  InstructionInputs* instruction_inputs_ = nullptr;  // inputs_, in deterministic mode
+  TimerQueue timers_;
+  MachineBuses buses_;
+  ApicBus apic_bus_;
+  VcpuPlatform platform_;
+  IoApic io_apic_;
+  PicPair pic_;
+  IrqRouter router_;
+  Pit pit_;
+  SystemControlPort system_control_;
+  Rtc rtc_;
+  std::vector<DeviceParts> devices_;
+  std::unique_ptr<Vcpu> vcpu_;
+  ConsoleInput* console_input_ = nullptr;
+  PowerButton* power_button_ = nullptr;
+
+  std::condition_variable wake_;  // with buses_.device_lock: something a halted vCPU waits for happened
+  std::vector<u8> typed_;         // console input not yet taken by the device
+  std::atomic<bool> quits_ = false;
+  bool is_stopped_ = false;
+  bool is_woken_ = false;
+  RunResult stop_;
+  Nanoseconds slice_end_{0};  // machine time up to which the vCPU runs without looking at the timers
+};
+
+}  // namespace doppel
