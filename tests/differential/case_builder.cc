@@ -150,8 +150,9 @@ u64 CaseBuilder::choose_target(u32 size, bool can_be_noncanonical) {
   const u64 middle = kDataBase + 0x200 + random_->below(kDataSize - 0x400 - kMaxOperandSize);
   const u64 within = random_->below(size);
   u64 choice = random_->below(100);
-  // A branch target is read from memory: it must have been written there, or reading it must fault.
-  if (encoding_.placement.branch_target != 0 && choice >= 94 && choice < 98) choice = 0;
+  // Branch targets and flags are read from memory: they must have been written there, or reading must fault.
+  const bool must_be_writable = encoding_.placement.branch_target != 0 || pops_flags(encoding_.instruction);
+  if (must_be_writable && choice >= 94 && choice < 98) choice = 0;
   u64 alignment = 1;
   while (alignment < size && alignment < 64) alignment *= 2;
   if (size > 64) alignment = 64;

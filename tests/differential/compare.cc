@@ -30,9 +30,9 @@ class Comparer {
 
   void run(const Mask& mask) {
     number("vector", static_cast<u64>(expected_.vector), static_cast<u64>(got_.vector));
-    compare_fault();
+    compare_fault(mask);
     compare_registers(mask);
-    compare_x87();
+    if (!is_fault() || !mask.latitude.has_mmx_entered) compare_x87();
     compare_vectors();
   }
 
@@ -48,11 +48,14 @@ class Comparer {
     report_(fmt::format("{}{}", prefix, index), hex(expected), hex(got));
   }
 
-  void compare_fault() {
-    if (expected_.vector == Outcome::kNoFault || expected_.vector != got_.vector) return;
+  bool is_fault() const { return expected_.vector != Outcome::kNoFault && expected_.vector == got_.vector; }
+
+  void compare_fault(const Mask& mask) {
+    if (!is_fault()) return;
     u32 visible = ~0u;
     if (expected_.vector == x86::kVectorPf) {
-      number("cr2", expected_.cr2, got_.cr2);
+      const u64 seen = mask.latitude.is_address_by_page ? ~kPageOffsetMask : ~u64{0};
+      if (!mask.latitude.has_two_reads) number("cr2", expected_.cr2 & seen, got_.cr2 & seen);
       // Linux reports every fault in its own half as a protection violation.
       if ((expected_.cr2 >> 63) != 0) visible &= ~x86::kPfPresent;
     }
@@ -65,6 +68,7 @@ class Comparer {
     // The upper halves and R8 to R15 are not 32-bit code's to see.
     const u64 visible = mask.is_compat ? 0xffffffff : ~u64{0};
     for (unsigned i = 0; i < (mask.is_compat ? 8u : 16u); ++i) {
+      if (is_fault() && mask.latitude.has_partial_loads) break;
       if (((mask.ignored_gprs >> i) & 1) == 0) number(kGprNames[i], a.gpr[i] & visible, b.gpr[i] & visible);
     }
     number("rip", a.rip, b.rip);
@@ -98,6 +102,8 @@ class Comparer {
 template <class Report>
 void compare(const Observation& expected, const Observation& got, const Mask& mask, Report report) {
   Comparer<Report>(expected.outcome, got.outcome, report).run(mask);
+  const bool is_fault = expected.outcome.vector != Outcome::kNoFault;
+  if (is_fault && mask.latitude.has_partial_stores) return;
   if (std::memcmp(expected.memory.data(), got.memory.data(), expected.memory.size()) == 0) return;
   for (std::size_t i = 0; i < expected.memory.size(); ++i) {
     if (expected.memory[i] == got.memory[i]) continue;
@@ -111,7 +117,8 @@ void compare(const Observation& expected, const Observation& got, const Mask& ma
 }  // namespace
 
 Mask Mask::of(const Instruction& instruction, bool is_compat) {
-  return {volatile_gprs(instruction), differential::ignored_flags(instruction), is_compat};
+  return {volatile_gprs(instruction), differential::ignored_flags(instruction), is_compat,
+          fault_latitude(instruction)};
 }
 
 bool is_same(const Observation& expected, const Observation& got, const Mask& mask) {

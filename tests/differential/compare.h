@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/differential/coverage.h"
 #include "tests/differential/decode.h"
 #include "tests/differential/user_state.h"
 
@@ -14,6 +15,7 @@ struct Mask {
   u32 ignored_gprs = 0;
   u64 ignored_flags = 0;
   bool is_compat = false;
+  FaultLatitude latitude;
 
   static Mask of(const Instruction& instruction, bool is_compat);
 };

@@ -222,4 +222,52 @@ u64 ignored_flags(const Instruction& instruction) {
   }
 }
 
+FaultLatitude fault_latitude(const Instruction& instruction) {
+  FaultLatitude latitude;
+  for (const ZydisDecodedOperand& operand : instruction.all_operands()) {
+    latitude.has_mmx_entered |= operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                                ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX;
+  }
+  switch (instruction.info.mnemonic) {
+    case ZYDIS_MNEMONIC_FBSTP:
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_FRSTOR:
+    case ZYDIS_MNEMONIC_FLDENV:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+      latitude.has_partial_stores = true;
+      latitude.is_address_by_page = true;
+      break;
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSD:
+    case ZYDIS_MNEMONIC_CMPSQ:
+      latitude.has_two_reads = true;
+      break;
+    case ZYDIS_MNEMONIC_POPA:
+    case ZYDIS_MNEMONIC_POPAD:
+      latitude.has_partial_loads = true;
+      break;
+    case ZYDIS_MNEMONIC_MASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
+    case ZYDIS_MNEMONIC_VMASKMOVDQU:
+    case ZYDIS_MNEMONIC_VMASKMOVPS:
+    case ZYDIS_MNEMONIC_VMASKMOVPD:
+    case ZYDIS_MNEMONIC_VPMASKMOVD:
+    case ZYDIS_MNEMONIC_VPMASKMOVQ:
+      latitude.is_address_by_page = true;
+      break;
+    default:
+      break;
+  }
+  return latitude;
+}
+
 }  // namespace doppel::differential

@@ -19,4 +19,15 @@ u32 volatile_gprs(const Instruction& instruction);
 // RFLAGS bits not compared for this instruction, with the reason in the table of coverage.cc.
 u64 ignored_flags(const Instruction& instruction);
 
+// What an instruction that faulted may have done already, differently from one processor to the next.
+struct FaultLatitude {
+  bool has_partial_stores =
+      false;  // several stores: those before the fault may be done; which byte faults first
+  bool is_address_by_page = false;  // CR2 is any byte of the operand's part in the faulting page
+  bool has_two_reads = false;       // either operand may fault first: CR2 is not compared
+  bool has_partial_loads = false;   // general registers loaded before the fault may be changed
+  bool has_mmx_entered = false;     // the x87 TOP and tags may already be those of MMX mode
+};
+FaultLatitude fault_latitude(const Instruction& instruction);
+
 }  // namespace doppel::differential

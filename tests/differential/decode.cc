@@ -13,9 +13,34 @@ Decoder::Decoder(bool is_compat) : is_compat_(is_compat) {
   ZydisDecoderEnableMode(&decoder_, ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
 }
 
+namespace {
+
+// Zydis 4.0.0 gives R13D as base of a SIB byte without base when both a 67 prefix and REX.B are there. SDM 2A
+// table 2-3: mod 0 with base 101b has no base and a disp32, whatever REX.B.
+void correct_missing_base(Instruction& instruction) {
+  const auto& info = instruction.info;
+  const bool has_no_base = info.address_width != 16 && instruction.has(ZYDIS_ATTRIB_HAS_SIB) &&
+                           info.raw.modrm.mod == 0 && info.raw.sib.base == 5;
+  if (!has_no_base) return;
+  for (ZydisDecodedOperand& operand : instruction.operands) {
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
+      continue;
+    operand.mem.base = ZYDIS_REGISTER_NONE;
+    operand.mem.disp.has_displacement = ZYAN_TRUE;
+    operand.mem.disp.value = info.raw.disp.value;
+    return;
+  }
+}
+
+}  // namespace
+
 bool Decoder::decode(std::span<const u8> bytes, Instruction& out) const {
-  return ZYAN_SUCCESS(
-      ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out.info, out.operands.data()));
+  if (!ZYAN_SUCCESS(
+          ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out.info, out.operands.data()))) {
+    return false;
+  }
+  correct_missing_base(out);
+  return true;
 }
 
 std::string disassemble(const Instruction& instruction, u64 address) {

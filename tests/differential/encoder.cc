@@ -155,10 +155,13 @@ void spoil(const Decoder& decoder, Encoding& encoding, Random& random) {
   if (encoding.instruction.info.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
     static constexpr u8 kForbidden[] = {0x66, 0xf2, 0xf3, 0xf0};
     const auto& vex = encoding.instruction.info.raw.vex;
-    if (random.percent(50))
+    // In 32-bit code the top bit of vvvv tells VEX from LDS or is ignored.
+    const u64 flippable = encoding.placement.is_compat ? 3 : 4;
+    if (random.percent(50)) {
       prepend(spoiled, random.pick(kForbidden));
-    else
-      spoiled.bytes[vex.offset + vex.size - 1u] ^= static_cast<u8>(8 << random.below(4));
+    } else {
+      spoiled.bytes[vex.offset + vex.size - 1u] ^= static_cast<u8>(8 << random.below(flippable));
+    }
   } else {
     prepend(spoiled, 0xf0);
   }
@@ -258,6 +261,12 @@ bool is_extended_save(const Instruction& instruction) {
 bool is_extended_restore(const Instruction& instruction) {
   return instruction.info.mnemonic == ZYDIS_MNEMONIC_XRSTOR ||
          instruction.info.mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
+}
+
+bool pops_flags(const Instruction& instruction) {
+  return instruction.info.mnemonic == ZYDIS_MNEMONIC_POPF ||
+         instruction.info.mnemonic == ZYDIS_MNEMONIC_POPFD ||
+         instruction.info.mnemonic == ZYDIS_MNEMONIC_POPFQ;
 }
 
 bool is_string_operation(const Instruction& instruction) {

@@ -40,6 +40,7 @@ bool is_bit_string(const Instruction& instruction);
 bool is_indirect_branch(const Instruction& instruction);
 bool is_extended_save(const Instruction& instruction);     // XSAVE and its variants
 bool is_extended_restore(const Instruction& instruction);  // XRSTOR
+bool pops_flags(const Instruction& instruction);           // POPF in its sizes
 bool is_string_operation(const Instruction& instruction);
 
 }  // namespace doppel::differential

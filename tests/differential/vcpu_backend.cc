@@ -28,6 +28,7 @@ class NullPlatform : public CpuPlatform {
   bool write_msr(u32 /*index*/, u64 /*value*/) override { return false; }
   u64 hypercall(u64 /*number*/, std::span<const u64, 4> /*arguments*/) override { return ~u64{0}; }
   u64 tsc() override { return ++tsc_; }
+  void tsc_offset_changed(u64 /*tsc_offset*/) override {}
   u64 entropy() override { return ++tsc_ * 0x9e3779b97f4a7c15; }
 
  private:
