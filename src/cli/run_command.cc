@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cli/terminal.h"
+#include "state/state_digest.h"
 
 namespace doppel {
 namespace {
@@ -79,6 +80,7 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--max-instructions", options.max_instructions, "Stop after this many instructions");
   run->add_option("--exit-on", options.exit_on, "Stop with status 0 when the console shows this text");
   run->add_flag("--print-hash", options.prints_hash, "Print a hash of the machine's state at the end");
+  run->add_flag("--print-state", options.prints_state, "Print the machine's registers and device state at the end");
   run->add_flag("--stats", options.prints_statistics, "Print statistics at the end");
   return run;
 }
@@ -109,6 +111,11 @@ Result<int> run_machine(RunOptions& options) {
     fmt::print(stderr, "{}", machine->statistics_text());
   }
   if (options.prints_hash) fmt::print("state hash {:016x}\n", machine->state_hash());
+  if (options.prints_state) {
+    StatePrinter printer;
+    machine->visit_state(printer, StateScope::kRegisters);
+    fmt::print("{}", printer.text());
+  }
   return exit_status(result);
 }
 

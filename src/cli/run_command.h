@@ -16,6 +16,7 @@ struct RunOptions {
   std::string protocol = "auto";
   u64 max_instructions = ~u64{0};
   bool prints_hash = false;
+  bool prints_state = false;
   bool prints_statistics = false;
   std::string exit_on;
 };

@@ -38,7 +38,8 @@ class Vcpu {
  public:
   virtual ~Vcpu() = default;
 
-  // Runs until the limit unless another reason comes first. Instructions that fault do not count.
+  // Runs until the limit unless another reason comes first. An instruction that faults counts like one that
+  // retires, so that a guest that does nothing but fault reaches the limit too.
   virtual Exit run(RunLimit limit) = 0;
 
   // Instructions retired since reset, exact also while the vCPU is inside a platform call.

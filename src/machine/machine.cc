@@ -124,7 +124,7 @@ std::vector<Component*> Machine::components() {
   return all;
 }
 
-void Machine::visit_state(StateVisitor& visitor) {
+void Machine::visit_state(StateVisitor& visitor, StateScope scope) {
   CpuState cpu;
   vcpu_->save(cpu);
   visitor.begin("cpu");
@@ -141,7 +141,7 @@ void Machine::visit_state(StateVisitor& visitor) {
     component->visit_state(visitor);
     visitor.end();
   }
-  memory_->visit_state(visitor);
+  if (scope == StateScope::kAll) memory_->visit_state(visitor);
 }
 
 u64 Machine::state_hash() {

@@ -44,6 +44,8 @@ struct RunResult {
   int debug_exit_status = 0;  // with kDebugExit
 };
 
+enum class StateScope : u8 { kAll, kRegisters };  // with RAM, or without
+
 // Owns every part. create() assembles and loads the guest; run() executes on the calling thread until the machine
 // stops. request_quit() and console_input() may be called from other threads.
 class Machine final : private MachineControl {
@@ -62,8 +64,8 @@ class Machine final : private MachineControl {
   void console_input(std::span<const u8> characters);
   void press_power_button();
 
-  // The whole machine, RAM included. Only while not running.
-  void visit_state(StateVisitor& visitor);
+  // The machine's state. Only while not running.
+  void visit_state(StateVisitor& visitor, StateScope scope = StateScope::kAll);
   u64 state_hash();
 
   // Counters as lines of "name value".

@@ -17,8 +17,8 @@ TlbTable& empty_table() {
   return table;
 }
 
-// A code_epoch() value that no address space ever has: links and cached jumps do not match.
-constexpr u64 kNoEpoch = 0;
+// Neither a code_epoch() nor the epoch of an unresolved link: links and cached jumps do not match.
+constexpr u64 kNoEpoch = ~u64{0};
 
 constexpr u64 kDebugEnables = 0xff;  // DR7 L0..G3
 
@@ -119,10 +119,13 @@ Exit Interpreter::run(RunLimit limit) {
 
 void Interpreter::run_trace(const Trace& trace) {
   ++statistics.lookups;
+  // A single instruction must not run on into another trace.
+  if (trace.key.is_single) link_epoch = kNoEpoch;
   budget -= trace.count;
   seen_invalidations = traces.invalidations();
   trace.ops[0].handler(this, trace.ops, pack_flags(state.rflags), state.rip);
   remaining_in_trace = 0;
+  if (trace.key.is_single) link_slot = nullptr;
 }
 
 // One instruction with debug facilities or an interrupt shadow in effect. SDM 3B 17.3.
@@ -161,6 +164,8 @@ bool Interpreter::check_instruction_breakpoint() {
 
 void Interpreter::deliver_fault() {
   ++statistics.exceptions;
+  --budget;  // so that a guest that only faults makes progress towards the limit
+  LOG_GUEST("exception {} error {:#x} at {:#x} cr2 {:#x}", fault.vector, fault.error_code, state.rip, state.cr2);
   link_slot = nullptr;
   dead_trace = nullptr;
   state.shadow = kShadowNone;

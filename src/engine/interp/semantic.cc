@@ -41,7 +41,12 @@ OperandKind kind_of(const ZydisDecodedOperand& operand) {
   }
 }
 
-void fill_operand(Op& op, Insn& insn, unsigned index, const Decoded& decoded, bool is_64bit) {
+bool is_string(const ZydisDecodedInstruction& instruction) {
+  return instruction.meta.category == ZYDIS_CATEGORY_STRINGOP ||
+         instruction.meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
+}
+
+void fill_operand(Insn& insn, unsigned index, const Decoded& decoded) {
   const ZydisDecodedOperand& from = decoded.operand(index);
   Operand& to = insn.operands[index];
   to.kind = kind_of(from);
@@ -63,12 +68,33 @@ void fill_operand(Op& op, Insn& insn, unsigned index, const Decoded& decoded, bo
       insn.immediate = from.ptr.offset;
       insn.immediate2 = from.ptr.segment;
       break;
-    case OperandKind::kMemory:
-      set_memory_operand(op, decoded, from, is_64bit);
-      // MOV moffs keeps its address here, whole.
-      if (decoded.instruction.mnemonic == ZYDIS_MNEMONIC_MOV) insn.immediate = static_cast<u64>(from.mem.disp.value);
-      break;
     default: break;
+  }
+}
+
+// An instruction has one memory operand that an Op describes: the encoded one, else the implicit one; for string
+// instructions the source, since the destination is always ES:RDI.
+const ZydisDecodedOperand* memory_operand(const Decoded& decoded) {
+  const ZydisDecodedOperand* found = nullptr;
+  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = decoded.operand(i);
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
+    if (found == nullptr) found = &operand;
+    const ZydisRegister base = operand.mem.base;
+    const bool is_source = base == ZYDIS_REGISTER_RSI || base == ZYDIS_REGISTER_ESI || base == ZYDIS_REGISTER_SI;
+    if (is_string(decoded.instruction) && is_source) return &operand;
+  }
+  return found;
+}
+
+void fill_memory(Op& op, Insn& insn, const Decoded& decoded, bool is_64bit) {
+  const ZydisDecodedOperand* operand = memory_operand(decoded);
+  if (operand == nullptr) return;
+  set_memory_operand(op, decoded, *operand, is_64bit);
+  // MOV moffs keeps its address here, whole.
+  if (decoded.instruction.mnemonic == ZYDIS_MNEMONIC_MOV && operand->mem.disp.has_displacement) {
+    const bool has_immediate = decoded.operand(1).type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    if (!has_immediate) insn.immediate = static_cast<u64>(operand->mem.disp.value);
   }
 }
 
@@ -114,15 +140,14 @@ Ending fill_insn(Op& op, Insn& insn, const Decoded& decoded, Interpreter& interp
   insn.vector_length = static_cast<u8>(instruction.avx.vector_length / 8);
   std::memcpy(insn.bytes.data(), decoded.bytes, instruction.length);
   op.address_mode = instruction.address_width == 64 ? kAddress64 : (instruction.address_width == 32 ? kAddress32 : kAddress16);
-  for (unsigned i = 0; i < insn.operands.size() && i < instruction.operand_count; ++i) {
-    fill_operand(op, insn, i, decoded, is_64bit);
+  for (unsigned i = 0; i < insn.operands.size() && i < instruction.operand_count_visible; ++i) {
+    fill_operand(insn, i, decoded);
   }
+  fill_memory(op, insn, decoded, is_64bit);
   insn.function = &undefined_instruction;
   const SemanticRow* row = find_semantic(instruction.mnemonic);
   if (row != nullptr && row->is_string) {
-    const bool is_string = instruction.meta.category == ZYDIS_CATEGORY_STRINGOP ||
-                           instruction.meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
-    if (is_string) set_repeat_prefix(insn, instruction);
+    if (is_string(instruction)) set_repeat_prefix(insn, instruction);
     else row = nullptr;
   }
   const bool is_hypercall = row != nullptr && row->is_paravirtual;
