@@ -11,7 +11,9 @@ namespace {
 constexpr u16 kEventTimer = 1 << 0;
 constexpr u16 kEventGlobal = 1 << 5;
 constexpr u16 kEventPowerButton = 1 << 8;
-constexpr u16 kEventMask = kEventTimer | kEventGlobal | kEventPowerButton;
+// Never raised, as the FADT says (FIX_RTC), but guests set the enable and look whether it stays.
+constexpr u16 kEventRtc = 1 << 10;
+constexpr u16 kEventMask = kEventTimer | kEventGlobal | kEventPowerButton | kEventRtc;
 
 // ACPI 6.5 4.8.3.2: PM1 control bits.
 constexpr u16 kControlSciEnable = 1 << 0;

@@ -31,6 +31,7 @@ inline constexpr PortRange kPanicPort{0x505, 1};
 inline constexpr PortRange kAcpiPmPorts{0x600, 0x40};
 // The reset control register 0xcf9 lies inside the PCI configuration address register; see ResetControl.
 inline constexpr PortRange kPciConfigAddressPorts{0xcf8, 4};
+inline constexpr PortRange kPciConfigDataPorts{0xcfc, 4};  // composed by the machine
 inline constexpr u16 kResetControlPort = 0xcf9;
 
 // Register blocks inside kAcpiPmPorts, as the FADT reports them. ACPI 6.5 4.8.3 and 4.8.4.1.

@@ -57,6 +57,8 @@ class LocalApic final : public Component, public BusDevice {
   bool is_x2apic() const;
   bool is_software_enabled() const { return is_enabled() && (spurious_ & kSpuriousSoftwareEnable) != 0; }
 
+  // Is anything waiting for delivery, whatever its priority?
+  bool has_request() const { return has_external() || !requested_.is_empty(); }
   // An interrupt above the processor priority, or an ExtINT, which no priority holds back.
   bool has_interrupt() const;
   // Takes the interrupt has_interrupt() speaks of.

@@ -28,10 +28,12 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
       pit_(timers_, router_.isa(0)),
       system_control_(timers_, pit_),
       rtc_(timers_, router_.isa(8), {memory_->low_size(), memory_->high_size()}),
-      devices_(make_devices({.timers = timers_,
-                             .machine = *this,
-                             .console = console,
-                             .isa_irq = [this](unsigned index) -> InterruptLine& { return router_.isa(index); }})) {
+      devices_(
+          make_devices({.timers = timers_,
+                        .machine = *this,
+                        .console = console,
+                        .isa_irq = [this](unsigned index) -> InterruptLine& { return router_.isa(index); },
+                        .pci_config_address = &pci_host_.address_ports()})) {
   if (config.clock == ClockSource::kInstructions) {
     instruction_inputs_ = static_cast<InstructionInputs*>(inputs_.get());
   }
@@ -40,13 +42,18 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
 Machine::~Machine() = default;
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, CharacterSink& console) {
+  std::unique_ptr<Machine> machine = TRY(create_empty(config, console));
+  TRY_VOID(machine->load());
+  return machine;
+}
+
+Result<std::unique_ptr<Machine>> Machine::create_empty(const MachineConfig& config, CharacterSink& console) {
   if (config.cpus != 1) return fail_usage("--cpus {}: this engine runs one CPU", config.cpus);
   const x86::CpuidConfig cpuid_config{.cpu_count = config.cpus, .kvm_features = KvmParavirt::features()};
   x86::CpuidTable cpuid = TRY(x86::CpuidTable::create(config.cpu_template, cpuid_config));
   std::unique_ptr<GuestMemory> memory = TRY(GuestMemory::create(config.memory_bytes));
   std::unique_ptr<Machine> machine(new Machine(config, std::move(memory), std::move(cpuid), console));
   TRY_VOID(machine->assemble());
-  TRY_VOID(machine->load());
   return machine;
 }
 
@@ -62,6 +69,8 @@ Result<void> Machine::assemble() {
   TRY_VOID(buses_.ports.add(kPitPorts.base, kPitPorts.size, pit_, "pit"));
   TRY_VOID(buses_.ports.add(kPitSpeakerPort.base, kPitSpeakerPort.size, system_control_, "system control"));
   TRY_VOID(buses_.ports.add(kRtcPorts.base, kRtcPorts.size, rtc_, "rtc"));
+  TRY_VOID(buses_.ports.add(kPciConfigDataPorts.base, kPciConfigDataPorts.size, pci_host_.data_ports(),
+                            "pci host"));
   TRY_VOID(buses_.memory.add(kIoApicAddress, kPageSize, io_apic_, "ioapic"));
   for (DeviceParts& device : devices_) {
     for (const MappedRange& range : device.ranges) {

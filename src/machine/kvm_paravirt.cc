@@ -116,9 +116,10 @@ void KvmParavirt::write_system_time(GuestPhys address, u64 tsc_offset) {
 }
 
 // PV end-of-interrupt, msr.rst MSR_KVM_PV_EOI_EN: bit 0 of the guest's word set by us means "no EOI needed";
-// the guest clears it instead of writing EOI.
+// the guest clears it instead of writing EOI. Nothing is looked at before an interrupt waits, so that polling more
+// often than needed (after loading a state) changes nothing.
 void KvmParavirt::before_interrupt() {
-  if (!eoi_is_skippable_) return;
+  if (!eoi_is_skippable_ || !lapic_.has_request()) return;
   const GuestPhys address(pv_eoi_ & ~u64{3});
   const std::optional<u32> word = memory_.read_value<u32>(address);
   eoi_is_skippable_ = false;

@@ -12,6 +12,8 @@ namespace {
 // With the host's clock a vCPU looks at the time this often; about 50 microseconds of interpretation.
 constexpr u64 kSliceInstructions = 20'000;
 constexpr Nanoseconds kLongestSleep = std::chrono::milliseconds(100);
+// Console input that waits for the guest to read it.
+constexpr std::size_t kMaxTyped = 64 * kKiB;
 
 }  // namespace
 
@@ -19,10 +21,18 @@ void Machine::request_stop(StopReason reason, int status) {
   if (is_stopped_) return;
   is_stopped_ = true;
   switch (reason) {
-    case StopReason::kPowerOff: stop_ = {RunEnd::kPowerOff, 0}; break;
-    case StopReason::kReset: stop_ = {RunEnd::kReset, 0}; break;
-    case StopReason::kGuestPanic: stop_ = {RunEnd::kGuestPanic, 0}; break;
-    case StopReason::kDebugExit: stop_ = {RunEnd::kDebugExit, status}; break;
+    case StopReason::kPowerOff:
+      stop_ = {RunEnd::kPowerOff, 0};
+      break;
+    case StopReason::kReset:
+      stop_ = {RunEnd::kReset, 0};
+      break;
+    case StopReason::kGuestPanic:
+      stop_ = {RunEnd::kGuestPanic, 0};
+      break;
+    case StopReason::kDebugExit:
+      stop_ = {RunEnd::kDebugExit, status};
+      break;
   }
   vcpu_->kick();
 }
@@ -40,12 +50,14 @@ void Machine::stop_soon() {
   vcpu_->kick();
 }
 
-void Machine::console_input(std::span<const u8> characters) {
+std::size_t Machine::console_input(std::span<const u8> characters) {
   const std::lock_guard lock(buses_.device_lock);
-  typed_.insert(typed_.end(), characters.begin(), characters.end());
+  const std::size_t taken = std::min(characters.size(), kMaxTyped - std::min(kMaxTyped, typed_.size()));
+  typed_.insert(typed_.end(), characters.begin(), characters.begin() + static_cast<std::ptrdiff_t>(taken));
   is_woken_ = true;
   vcpu_->kick();
   wake_.notify_all();
+  return taken;
 }
 
 void Machine::press_power_button() {
@@ -82,22 +94,31 @@ RunLimit Machine::next_limit(u64 last_instruction) {
   return {std::min(left, until), true};
 }
 
-// The vCPU is halted: sleep until a timer or another thread has something for it.
-void Machine::wait_until_due() {
+// The vCPU is halted: sleep until a timer or another thread has something for it. False when that cannot
+// happen: where the clock stands still without instructions, nobody types either.
+bool Machine::wait_until_due() {
   std::unique_lock lock(buses_.device_lock);
+  if (is_stopped_ || quits_) return true;
   const Nanoseconds deadline = timers_.next_deadline();
-  if (instruction_inputs_ != nullptr && deadline != Timer::kNever) {
+  if (instruction_inputs_ != nullptr) {
+    if (deadline == Timer::kNever) return false;
     instruction_inputs_->skip_to(deadline);
-    return;
+    return true;
   }
   const Nanoseconds now = timers_.now();
-  if (deadline <= now || is_stopped_ || quits_) return;
+  if (deadline <= now) return true;
   wake_.wait_for(lock, std::min(deadline == Timer::kNever ? kLongestSleep : deadline - now, kLongestSleep),
                  [this] { return is_woken_; });
   is_woken_ = false;
+  return true;
 }
 
-RunResult Machine::run(u64 max_instructions) {
+bool Machine::is_anything_due() {
+  const std::lock_guard lock(buses_.device_lock);
+  return timers_.next_deadline() != Timer::kNever;
+}
+
+RunResult Machine::run(u64 max_instructions, WhenHalted when_halted) {
   const u64 first = vcpu_->instructions_retired();
   const u64 last = max_instructions > ~first ? ~u64{0} : first + max_instructions;
   for (;;) {
@@ -113,13 +134,17 @@ RunResult Machine::run(u64 max_instructions) {
     }
     const Exit exit = vcpu_->run(limit);
     if (exit.reason == ExitReason::kShutdown) return {RunEnd::kTripleFault, 0};
-    if (exit.reason == ExitReason::kHalted) wait_until_due();
+    if (exit.reason != ExitReason::kHalted) continue;
+    if (when_halted == WhenHalted::kReturn && !is_anything_due()) return {RunEnd::kHalted, 0};
+    if (!wait_until_due()) return {RunEnd::kHalted, 0};
+    if (when_halted == WhenHalted::kReturn) return {RunEnd::kHalted, 0};
   }
 }
 
 std::vector<Component*> Machine::components() {
-  std::vector<Component*> all = {&platform_.lapic(), &platform_.paravirt(), &io_apic_,      &pic_,
-                                 &pit_,              &system_control_,      &rtc_};
+  std::vector<Component*> all = {
+      &platform_.lapic(), &platform_.paravirt(), &io_apic_, &pic_, &pit_, &system_control_, &rtc_,
+      &pci_host_};
   for (DeviceParts& device : devices_) all.push_back(device.component.get());
   return all;
 }
@@ -131,17 +156,27 @@ void Machine::visit_state(StateVisitor& visitor, StateScope scope) {
   cpu.visit_state(visitor);
   visitor.end();
   if (visitor.is_loading()) vcpu_->load(cpu);
+  // The devices' timers count from the machine's time, so that comes first.
   if (instruction_inputs_ != nullptr) {
     visitor.begin("inputs");
     instruction_inputs_->visit_state(visitor);
     visitor.end();
   }
+  if (visitor.is_loading()) platform_.tsc_offset_changed(cpu.tsc_offset);
   for (Component* component : components()) {
     visitor.begin(component->name());
     component->visit_state(visitor);
     visitor.end();
   }
+  visit_typed(visitor);
   if (scope == StateScope::kAll) memory_->visit_state(visitor);
+}
+
+void Machine::visit_typed(StateVisitor& visitor) {
+  const std::lock_guard lock(buses_.device_lock);
+  visitor.begin("console");
+  visitor.blob("typed", typed_, kMaxTyped);
+  visitor.end();
 }
 
 u64 Machine::state_hash() {

@@ -11,6 +11,7 @@
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
 #include "boot/load_guest.h"
+#include "devices/pci_host.h"
 #include "devices/registry.h"
 #include "irq/apic_bus.h"
 #include "irq/io_apic.h"
@@ -32,41 +33,63 @@ struct MachineConfig {
   BootConfig boot;
   u64 memory_bytes = 512 * kMiB;
   unsigned cpus = 1;
-  std::string cpu_template = "host";
+  std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
 };
 
 // Why run() came back.
-enum class RunEnd : u8 { kPowerOff, kReset, kGuestPanic, kDebugExit, kTripleFault, kInstructionLimit, kQuit };
+enum class RunEnd : u8 {
+  kPowerOff,
+  kReset,
+  kGuestPanic,
+  kDebugExit,
+  kTripleFault,
+  kInstructionLimit,
+  kQuit,
+  kHalted,  // with WhenHalted::kReturn, or when the clock counts instructions and no timer could end the halt
+};
 
 struct RunResult {
   RunEnd end = RunEnd::kQuit;
   int debug_exit_status = 0;  // with kDebugExit
 };
 
+// What run() does when the vCPU halts: wait for an event, or end with kHalted once time moved to the next
+// timer.
+enum class WhenHalted : u8 { kWait, kReturn };
+
 enum class StateScope : u8 { kAll, kRegisters };  // with RAM, or without
 
-// Owns every part. create() assembles and loads the guest; run() executes on the calling thread until the machine
-// stops. request_quit() and console_input() may be called from other threads.
+// Owns every part. create() assembles and loads the guest; run() executes on the calling thread until the
+// machine stops. request_quit() and console_input() may be called from other threads.
 class Machine final : private MachineControl {
  public:
   // `console` gets what the guest's serial port sends, with the device lock held.
   static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, CharacterSink& console);
+  // The same without a guest (`config.boot` is not used): the caller loads a state, through visit_state() or into
+  // memory() and vcpu().
+  static Result<std::unique_ptr<Machine>> create_empty(const MachineConfig& config, CharacterSink& console);
   ~Machine();
 
   // At most `max_instructions` more.
-  RunResult run(u64 max_instructions);
+  RunResult run(u64 max_instructions, WhenHalted when_halted = WhenHalted::kWait);
 
   void request_quit();
   // The same from inside a CharacterSink, where the device lock is held.
   void stop_soon();
-  // Characters typed at the guest's serial console.
-  void console_input(std::span<const u8> characters);
+  // Characters typed at the guest's serial console. Takes a prefix and returns its length: less than all
+  // while the guest does not read.
+  std::size_t console_input(std::span<const u8> characters);
   void press_power_button();
 
-  // The machine's state. Only while not running.
+  // The machine's state. Only while not running. After a loader has failed, the machine is good for nothing.
   void visit_state(StateVisitor& visitor, StateScope scope = StateScope::kAll);
   u64 state_hash();
+
+  // The guest's parts, for those who make one up instead of booting it. Only while not running.
+  GuestMemory& memory() { return *memory_; }
+  const x86::CpuidTable& cpuid() const { return cpuid_; }
+  Vcpu& vcpu() { return *vcpu_; }
 
   // Counters as lines of "name value".
   std::string statistics_text() const;
@@ -78,8 +101,10 @@ class Machine final : private MachineControl {
   Result<void> load();
   void request_stop(StopReason reason, int status) override;
   void kick_if_due();
-  void wait_until_due();
+  bool wait_until_due();
+  bool is_anything_due();
   void pump_console();
+  void visit_typed(StateVisitor& visitor);
   RunLimit next_limit(u64 last_instruction);
   std::vector<Component*> components();
 
@@ -98,6 +123,7 @@ class Machine final : private MachineControl {
   Pit pit_;
   SystemControlPort system_control_;
   Rtc rtc_;
+  PciHost pci_host_;
   std::vector<DeviceParts> devices_;
   std::unique_ptr<Vcpu> vcpu_;
   ConsoleInput* console_input_ = nullptr;
