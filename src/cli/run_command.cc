@@ -14,16 +14,25 @@ namespace {
 constexpr int kStatusReset = 4;
 constexpr int kStatusGuestPanic = 6;
 constexpr int kStatusTripleFault = 8;
+constexpr int kStatusHalted = 10;
+constexpr int kStatusSignal = 128;  // plus the signal's number, as shells count
 
 int exit_status(const RunResult& result) {
   switch (result.end) {
     case RunEnd::kPowerOff:
     case RunEnd::kInstructionLimit:
-    case RunEnd::kQuit: return 0;
-    case RunEnd::kReset: return kStatusReset;
-    case RunEnd::kGuestPanic: return kStatusGuestPanic;
-    case RunEnd::kTripleFault: return kStatusTripleFault;
-    case RunEnd::kDebugExit: return result.debug_exit_status;
+    case RunEnd::kQuit:
+      return 0;
+    case RunEnd::kReset:
+      return kStatusReset;
+    case RunEnd::kGuestPanic:
+      return kStatusGuestPanic;
+    case RunEnd::kTripleFault:
+      return kStatusTripleFault;
+    case RunEnd::kHalted:
+      return kStatusHalted;
+    case RunEnd::kDebugExit:
+      return result.debug_exit_status;
   }
   return 1;
 }
@@ -48,6 +57,18 @@ class WatchingSink final : public CharacterSink {
   std::function<void()> found_;
 };
 
+// fmt would throw when nobody reads.
+void print(std::FILE* stream, const std::string& text) { std::fputs(text.c_str(), stream); }
+
+void print_results(Machine& machine, const RunOptions& options) {
+  if (options.prints_statistics) print(stderr, machine.statistics_text());
+  if (options.prints_hash) print(stdout, fmt::format("state hash {:016x}\n", machine.state_hash()));
+  if (!options.prints_state) return;
+  StatePrinter printer;
+  machine.visit_state(printer, StateScope::kRegisters);
+  print(stdout, printer.text());
+}
+
 }  // namespace
 
 Result<u64> parse_size(std::string_view text) {
@@ -56,18 +77,24 @@ Result<u64> parse_size(std::string_view text) {
   const auto [rest, error] = std::from_chars(text.data(), end, value);
   u64 unit = 1;
   std::string_view suffix(rest, static_cast<std::size_t>(end - rest));
-  if (suffix == "K" || suffix == "k") unit = kKiB;
-  else if (suffix == "M" || suffix == "m") unit = kMiB;
-  else if (suffix == "G" || suffix == "g") unit = kGiB;
-  else if (!suffix.empty()) return fail_usage("size '{}': give a number with K, M or G", text);
-  if (error != std::errc() || value > ~u64{0} / unit) return fail_usage("size '{}': give a number with K, M or G", text);
+  if (suffix == "K" || suffix == "k")
+    unit = kKiB;
+  else if (suffix == "M" || suffix == "m")
+    unit = kMiB;
+  else if (suffix == "G" || suffix == "g")
+    unit = kGiB;
+  else if (!suffix.empty())
+    return fail_usage("size '{}': give a number with K, M or G", text);
+  if (error != std::errc() || value > ~u64{0} / unit)
+    return fail_usage("size '{}': give a number with K, M or G", text);
   return value * unit;
 }
 
 CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   CLI::App* run = app.add_subcommand("run", "Run a virtual machine");
   BootConfig& boot = options.machine.boot;
-  run->add_option("--kernel", boot.kernel_path, "Kernel: bzImage, PVH or Multiboot ELF, or flat boot sector")->required();
+  run->add_option("--kernel", boot.kernel_path, "Kernel: bzImage, PVH or Multiboot ELF, or flat boot sector")
+      ->required();
   run->add_option("--initrd", boot.initrd_path, "Initial RAM disk");
   run->add_option("--cmdline", boot.command_line, "Kernel command line");
   run->add_option("--module", boot.modules, "Multiboot module: file and arguments; may be repeated");
@@ -80,7 +107,8 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--max-instructions", options.max_instructions, "Stop after this many instructions");
   run->add_option("--exit-on", options.exit_on, "Stop with status 0 when the console shows this text");
   run->add_flag("--print-hash", options.prints_hash, "Print a hash of the machine's state at the end");
-  run->add_flag("--print-state", options.prints_state, "Print the machine's registers and device state at the end");
+  run->add_flag("--print-state", options.prints_state,
+                "Print the machine's registers and device state at the end");
   run->add_flag("--stats", options.prints_statistics, "Print statistics at the end");
   return run;
 }
@@ -102,20 +130,13 @@ Result<int> run_machine(RunOptions& options) {
   console.on_found([&] { machine->stop_soon(); });
   // Typed input has no place in a run that is to repeat exactly.
   if (config.clock == ClockSource::kHost) {
-    TRY_VOID(terminal.start([&](std::span<const u8> typed) { machine->console_input(typed); },
+    TRY_VOID(terminal.start([&](std::span<const u8> typed) { return machine->console_input(typed); },
                             [&] { machine->request_quit(); }));
   }
   const RunResult result = machine->run(options.max_instructions);
   terminal.stop();
-  if (options.prints_statistics) {
-    fmt::print(stderr, "{}", machine->statistics_text());
-  }
-  if (options.prints_hash) fmt::print("state hash {:016x}\n", machine->state_hash());
-  if (options.prints_state) {
-    StatePrinter printer;
-    machine->visit_state(printer, StateScope::kRegisters);
-    fmt::print("{}", printer.text());
-  }
+  print_results(*machine, options);
+  if (terminal.received_signal() != 0) return kStatusSignal + terminal.received_signal();
   return exit_status(result);
 }
 

@@ -1,35 +1,50 @@
-// Raw mode, the Ctrl-A escape and the reading thread.
+// Raw mode, the Ctrl-A escape, signals and the reading thread.
 #include "cli/terminal.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <vector>
 
 namespace doppel {
 namespace {
 
-constexpr u8 kEscape = 1;  // Ctrl-A
+constexpr u8 kEscape = 1;       // Ctrl-A
+constexpr int kRetryTime = 20;  // milliseconds until input that was not taken is offered again
 
 }  // namespace
 
 Terminal::~Terminal() { stop(); }
 
-Result<void> Terminal::start(std::function<void(std::span<const u8>)> typed, std::function<void()> quit) {
+Result<void> Terminal::start(Typed typed, std::function<void()> quit) {
   typed_ = std::move(typed);
   quit_ = std::move(quit);
   wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
   if (!wake_.is_valid()) return fail("console: eventfd: {}", std::strerror(errno));
-  if (::isatty(STDIN_FILENO) != 0 && ::tcgetattr(STDIN_FILENO, &saved_) == 0) {
-    termios raw = saved_;
-    ::cfmakeraw(&raw);
-    is_raw_ = ::tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
-  }
+  TRY_VOID(watch_signals());
+  make_raw();
   reader_ = std::thread([this] { read_loop(); });
   return {};
+}
+
+Result<void> Terminal::watch_signals() {
+  sigset_t ending;
+  ::sigemptyset(&ending);
+  for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGQUIT}) ::sigaddset(&ending, signal);
+  signals_ = UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_.is_valid()) return fail("console: signalfd: {}", std::strerror(errno));
+  ::pthread_sigmask(SIG_BLOCK, &ending, &saved_signals_);
+  return {};
+}
+
+void Terminal::make_raw() {
+  if (::isatty(STDIN_FILENO) == 0 || ::tcgetattr(STDIN_FILENO, &saved_) != 0) return;
+  termios raw = saved_;
+  ::cfmakeraw(&raw);
+  is_raw_ = ::tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
 }
 
 void Terminal::stop() {
@@ -40,40 +55,74 @@ void Terminal::stop() {
   }
   if (is_raw_) ::tcsetattr(STDIN_FILENO, TCSANOW, &saved_);
   is_raw_ = false;
+  if (signals_.is_valid()) ::pthread_sigmask(SIG_SETMASK, &saved_signals_, nullptr);
+  signals_ = UniqueFd();
 }
 
 void Terminal::read_loop() {
+  bool has_input = true;
   for (;;) {
-    pollfd files[2] = {{STDIN_FILENO, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-    if (::poll(files, 2, -1) < 0 && errno != EINTR) return;
-    if (files[1].revents != 0) return;
-    if (files[0].revents == 0) continue;
-    u8 buffer[256];
-    const ssize_t got = ::read(STDIN_FILENO, buffer, sizeof(buffer));
-    if (got <= 0) return;  // end of input: the guest goes on without
-    handle({buffer, static_cast<std::size_t>(got)});
+    // poll() ignores negative descriptors: no input while some waits to be taken, or after its end.
+    const int input = has_input && waiting_.empty() ? STDIN_FILENO : -1;
+    pollfd files[3] = {{wake_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {input, POLLIN, 0}};
+    if (::poll(files, 3, waiting_.empty() ? -1 : kRetryTime) < 0) {
+      if (errno == EINTR) continue;
+      return;
+    }
+    if (files[0].revents != 0) return;
+    if (files[1].revents != 0) take_signal();
+    if (files[2].revents != 0) has_input = read_input();
+    offer_waiting();
   }
 }
 
+bool Terminal::read_input() {
+  u8 buffer[256];
+  const ssize_t got = ::read(STDIN_FILENO, buffer, sizeof(buffer));
+  if (got < 0 && (errno == EINTR || errno == EAGAIN)) return true;
+  if (got <= 0) return false;  // the guest goes on without
+  handle({buffer, static_cast<std::size_t>(got)});
+  return true;
+}
+
 void Terminal::handle(std::span<const u8> input) {
-  if (!is_raw_) return typed_(input);
-  std::vector<u8> passed;
   for (const u8 character : input) {
-    if (!has_escape_ && character == kEscape) {
-      has_escape_ = true;
-      continue;
+    if (!is_raw_) {
+      waiting_.push_back(character);
+    } else if (!has_escape_) {
+      has_escape_ = character == kEscape;
+      if (!has_escape_) waiting_.push_back(character);
+    } else {
+      has_escape_ = false;
+      if (character == 'x' || character == 'X') quit_();
+      if (character == 'a' || character == 'A' || character == kEscape) waiting_.push_back(kEscape);
     }
-    if (has_escape_ && (character == 'x' || character == 'X')) return quit_();
-    has_escape_ = false;
-    passed.push_back(character);
   }
-  if (!passed.empty()) typed_(passed);
+}
+
+void Terminal::offer_waiting() {
+  if (waiting_.empty()) return;
+  const std::size_t taken = typed_(waiting_);
+  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
+}
+
+void Terminal::take_signal() {
+  signalfd_siginfo information;
+  if (::read(signals_.get(), &information, sizeof(information)) != sizeof(information)) return;
+  received_signal_ = static_cast<int>(information.ssi_signo);
+  quit_();
 }
 
 void Terminal::put(std::span<const u8> characters) {
   while (!characters.empty()) {
     const ssize_t written = ::write(STDOUT_FILENO, characters.data(), characters.size());
     if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EAGAIN) {
+      // Someone else who has the same terminal open made it non-blocking.
+      pollfd output = {STDOUT_FILENO, POLLOUT, 0};
+      ::poll(&output, 1, -1);
+      continue;
+    }
     if (written <= 0) return;  // nobody reads the console any more
     characters = characters.subspan(static_cast<std::size_t>(written));
   }

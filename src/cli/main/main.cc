@@ -1,10 +1,13 @@
 // Entry point: parses the command line and runs the command.
+#include <csignal>
 #include <cstdio>
 
 #include "base/log.h"
 #include "cli/run_command.h"
 
 int main(int argc, char** argv) {
+  // The guest goes on when nobody reads its console any more.
+  std::signal(SIGPIPE, SIG_IGN);
   CLI::App app("doppel: an efficient, isolated duplicate of a real machine", "doppel");
   app.require_subcommand(1);
   bool is_verbose = false;
