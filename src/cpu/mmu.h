@@ -33,13 +33,18 @@ struct TlbEntry {
 inline constexpr unsigned kTlbEntries = 1024;
 inline constexpr u64 kNoTag = ~u64{0};
 
+// Buffers that lie a power of two apart must not share entries, hence the second term.
+constexpr unsigned tlb_index(u64 va) {
+  return static_cast<unsigned>((va >> kPageShift) ^ (va >> (kPageShift + 10))) & (kTlbEntries - 1);
+}
+
 struct TlbTable {
   std::array<TlbEntry, kTlbEntries> entries;
   u64 large_regions;  // bit (va >> 30) & 63: entries that came from large pages lie in that gigabyte
   bool is_empty;
   TlbTable();
   void clear();
-  TlbEntry& entry(u64 va) { return entries[(va >> kPageShift) & (kTlbEntries - 1)]; }
+  TlbEntry& entry(u64 va) { return entries[tlb_index(va)]; }
 };
 
 // Hears what makes cached translations stale; the software TLB itself is maintained by the Mmu.

@@ -81,7 +81,7 @@ bool slow_store_at(Interpreter* s, const Op*, u64 va, const void* data, unsigned
 u8* update_pointer(Interpreter* s, u64 va, unsigned size) {
   const u64 page = va & ~kPageOffsetMask;
   if (((va + size - 1) & ~kPageOffsetMask) != page) return nullptr;
-  TlbEntry& entry = s->tlb[(va >> kPageShift) & (kTlbEntries - 1)];
+  TlbEntry& entry = s->tlb[tlb_index(va)];
   if (entry.write_tag != page) {
     // A fault here is found again, and reported, by the caller's slow path.
     s->mmu.fill(GuestVirt(va), Access::kWrite, s->access_mode);

@@ -86,13 +86,13 @@ INTERP_INLINE u64 any_offset(Interpreter* s, const Op* op, u64 base) {
 
 template <class T>
 INTERP_INLINE u8* lookup_read(Interpreter* s, u64 va) {
-  const TlbEntry& entry = s->tlb[(va >> kPageShift) & (kTlbEntries - 1)];
+  const TlbEntry& entry = s->tlb[tlb_index(va)];
   if (entry.read_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]] return nullptr;
   return reinterpret_cast<u8*>(va + entry.addend);
 }
 template <class T>
 INTERP_INLINE u8* lookup_write(Interpreter* s, u64 va) {
-  const TlbEntry& entry = s->tlb[(va >> kPageShift) & (kTlbEntries - 1)];
+  const TlbEntry& entry = s->tlb[tlb_index(va)];
   if (entry.write_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]] return nullptr;
   return reinterpret_cast<u8*>(va + entry.addend);
 }
@@ -216,6 +216,9 @@ Handler select_push(bool is_immediate);
 Handler select_pop();
 Handler select_nop();
 Handler select_xchg_registers(unsigned width);
+// For instructions whose semantic row or borrowed stub is in op->insn: the handler that skips the generic path when
+// the operand is at hand and nothing is unusual. `kind` is the memory operand's; kAny when there is none.
+Handler select_vector(const Op& op, const Insn& insn, AddressKind kind, bool has_memory);
 // Ends a trace that ran into its length limit or the end of the page.
 Handler select_fall_through();
 

@@ -64,10 +64,6 @@ void Interpreter::load(const CpuState& in) {
   refresh();
 }
 
-void Interpreter::interrupts_enabled() {
-  if (interrupt_hint_.load(std::memory_order_relaxed)) attention.store(kAttention, std::memory_order_relaxed);
-}
-
 void Interpreter::refresh() {
   update_mode();
   const bool checks_alignment =
@@ -79,6 +75,14 @@ void Interpreter::refresh() {
     // Cached jumps are found by RIP only.
     code_size_ = code_size;
     jump_cache.fill({});
+  }
+  const bool has_ts = (state.cr0 & x86::kCr0Ts) != 0;
+  const u64 avx_state = x86::kXcr0Sse | x86::kXcr0Avx;
+  vector_gate = 0;
+  if (!has_ts && (state.cr0 & x86::kCr0Em) == 0 && (state.cr4 & x86::kCr4Osfxsr) != 0) vector_gate |= kGateSse;
+  if (!has_ts && (state.cr4 & x86::kCr4Osxsave) != 0 && (state.xcr0 & avx_state) == avx_state &&
+      !is_real_or_v8086()) {
+    vector_gate |= kGateAvx;
   }
   const bool is_linkable = is_64bit || cs.base == 0;
   link_epoch = is_linkable ? mmu.code_epoch(cpl == 3, state.rip >> 63) : kNoEpoch;
@@ -92,6 +96,11 @@ Exit Interpreter::run(RunLimit limit) {
     refresh();
     if (poll(exit) == Poll::kExit) break;
     if (budget <= 0) break;
+    if (has_virtual_interrupt()) [[unlikely]] {
+      raise(x86::kVectorGp, 0);
+      deliver_fault();
+      continue;
+    }
     const bool needs_single =
         (state.rflags & x86::kFlagTf) != 0 || state.shadow != 0 || (state.dr7 & kDebugEnables) != 0;
     Trace* trace = lookup(needs_single);
@@ -126,6 +135,7 @@ void Interpreter::run_trace(const Trace& trace) {
   trace.ops[0].handler(this, trace.ops, pack_flags(state.rflags), state.rip);
   remaining_in_trace = 0;
   if (trace.key.is_single) link_slot = nullptr;
+  if (std::exchange(is_repeating, false)) state.rflags |= x86::kFlagRf;  // SDM 3B 17.3.1.1
 }
 
 // One instruction with debug facilities or an interrupt shadow in effect. SDM 3B 17.3.
@@ -136,15 +146,12 @@ void Interpreter::run_single(const Trace& trace) {
   const u8 old_shadow = state.shadow;
   state.shadow = kShadowNone;
   suppress_step = false;
-  const u64 rip_before = state.rip;
+  state.rflags &= ~x86::kFlagRf;
   run_trace(trace);
   if (has_fault) {
     state.shadow = old_shadow;
     return deliver_fault();
   }
-  const bool is_complete = state.rip != rip_before || trace.ops[0].length == 0 || !is_repeating;
-  is_repeating = false;
-  if (is_complete && has_rf) state.rflags &= ~x86::kFlagRf;
   if (was_stepping && !suppress_step) pending_debug |= x86::kDr6Bs;
 }
 
@@ -169,7 +176,7 @@ void Interpreter::deliver_fault() {
   link_slot = nullptr;
   dead_trace = nullptr;
   state.shadow = kShadowNone;
-  if (fault.vector == x86::kVectorDb && !fault.has_error_code) state.dr7 &= ~x86::kDr7Gd;
+  pending_debug = 0;  // the traps come when the instruction is done again
   deliver(fault, EventSource::kException, state.rip);
 }
 

@@ -10,6 +10,7 @@
 #include "engine/interp/borrowed.h"
 #include "engine/interp/op.h"
 #include "engine/interp/trace.h"
+#include "x86/msr.h"
 
 namespace doppel {
 
@@ -25,6 +26,12 @@ Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config
 }  // namespace doppel
 
 namespace doppel::interp {
+
+// Classes of instructions that control registers enable. SDM 1 10.5, 13.1.
+enum VectorGate : u8 {
+  kGateSse = 1,  // CR4.OSFXSR set, CR0.EM and CR0.TS clear
+  kGateAvx = 2,  // CR4.OSXSAVE and XCR0's SSE and AVX bits set, CR0.TS clear, protected mode
+};
 
 struct Statistics {
   u64 lookups = 0;       // entries through the dispatcher
@@ -51,6 +58,7 @@ class Interpreter final : public Core {
   TlbEntry* tlb = nullptr;  // of the current access mode; an always-empty table when accesses need checks
   i64 budget = 0;           // instructions left; charged for a whole trace on entry
   std::atomic<i64> attention = 0;  // negative: leave at the next trace boundary
+  u32 vector_gate = 0;      // VectorGate bits: which vector instructions may execute now
   u64 link_epoch = 0;       // code epoch of the half of the address space RIP is in
   Link* link_slot = nullptr;       // direct branch to be resolved by the dispatcher
   Trace* dead_trace = nullptr;     // entered after its code changed; to be forwarded
@@ -73,15 +81,23 @@ class Interpreter final : public Core {
   bool second_page_matches(const Trace& trace, u64 rip);
 
   x86::CpuidResult query_cpuid(u32 leaf, u32 subleaf) const {
-    return cpuid.query(leaf, subleaf, {.apic_id = apic_id_, .cr4 = state.cr4, .xcr0 = state.xcr0});
+    // Only leaf 1 shows the enable bit of IA32_APIC_BASE. SDM 3A 10.4.3.
+    const bool has_apic = leaf != 1 || (platform.read_msr(x86::kMsrApicBase).value_or(x86::kApicBaseEnable) & x86::kApicBaseEnable) != 0;
+    return cpuid.query(leaf, subleaf,
+                       {.apic_id = apic_id_, .cr4 = state.cr4, .xcr0 = state.xcr0, .is_apic_enabled = has_apic});
   }
 
   // The privilege, address space or segment state changed: recompute what handlers look at.
   void refresh();
-  void interrupts_enabled();  // RFLAGS.IF went from 0 to 1
+  // RFLAGS.IF went from 0 to 1: must the dispatcher look before the instruction after next?
+  bool may_have_interrupt() const { return interrupt_hint_.load(std::memory_order_relaxed); }
 
   bool suppress_step = false;  // the instruction delivered an event itself: no single-step trap
   bool is_repeating = false;   // a string instruction stopped between iterations
+  // A trap can follow any iteration of a string instruction: single-stepping, or breakpoints are armed.
+  bool stops_after_each_repetition() const {
+    return (state.rflags & x86::kFlagTf) != 0 || (state.dr7 & 0xff) != 0;
+  }
 
   TraceCache traces;
   BorrowedCode borrowed;

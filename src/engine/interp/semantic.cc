@@ -87,15 +87,24 @@ const ZydisDecodedOperand* memory_operand(const Decoded& decoded) {
   return found;
 }
 
-void fill_memory(Op& op, Insn& insn, const Decoded& decoded, bool is_64bit) {
+AddressKind fill_memory(Op& op, Insn& insn, const Decoded& decoded, bool is_64bit) {
   const ZydisDecodedOperand* operand = memory_operand(decoded);
-  if (operand == nullptr) return;
-  set_memory_operand(op, decoded, *operand, is_64bit);
+  if (operand == nullptr) return AddressKind::kAny;
+  const AddressKind kind = set_memory_operand(op, decoded, *operand, is_64bit);
   // MOV moffs keeps its address here, whole.
   if (decoded.instruction.mnemonic == ZYDIS_MNEMONIC_MOV && operand->mem.disp.has_displacement) {
     const bool has_immediate = decoded.operand(1).type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
     if (!has_immediate) insn.immediate = static_cast<u64>(operand->mem.disp.value);
   }
+  return kind;
+}
+
+// What select_vector's handlers look at.
+void fill_vector(Op& op, const Insn& insn, AddressKind kind, bool has_memory) {
+  op.width = static_cast<u8>((insn.stub->uses_sse ? kGateSse : 0) | (insn.stub->uses_avx ? kGateAvx : 0));
+  op.destination = insn.operands[0].reg;
+  op.source = insn.operands[1].reg;
+  if (const Handler handler = select_vector(op, insn, kind, has_memory)) op.handler = handler;
 }
 
 }  // namespace
@@ -143,7 +152,7 @@ Ending fill_insn(Op& op, Insn& insn, const Decoded& decoded, Interpreter& interp
   for (unsigned i = 0; i < insn.operands.size() && i < instruction.operand_count_visible; ++i) {
     fill_operand(insn, i, decoded);
   }
-  fill_memory(op, insn, decoded, is_64bit);
+  const AddressKind kind = fill_memory(op, insn, decoded, is_64bit);
   insn.function = &undefined_instruction;
   const SemanticRow* row = find_semantic(instruction.mnemonic);
   if (row != nullptr && row->is_string) {
@@ -163,6 +172,7 @@ Ending fill_insn(Op& op, Insn& insn, const Decoded& decoded, Interpreter& interp
   }
   if (insn.stub->uses_x87) insn.immediate = borrowed_x87_opcode(instruction);
   insn.function = &run_stub;
+  fill_vector(op, insn, kind, memory_operand(decoded) != nullptr);
   return Ending::kNone;
 }
 

@@ -37,6 +37,16 @@ class StringState {
     if (is_repeated_) set(x86::kRcx, s_.state.gpr[x86::kRcx] - elements);
   }
 
+  // What a repeated instruction does before its first element: 32-bit addressing clears the upper half of RCX; with
+  // a count of zero MOVS and STOS clear those of their pointers too. As Intel's processors do it.
+  void begin(bool uses_source = false, bool uses_destination = false) {
+    if (!is_repeated_ || mask_ != 0xffffffff) return;
+    set(x86::kRcx, s_.state.gpr[x86::kRcx]);
+    if (count() != 0) return;
+    if (uses_source) set(x86::kRsi, s_.state.gpr[x86::kRsi]);
+    if (uses_destination) set(x86::kRdi, s_.state.gpr[x86::kRdi]);
+  }
+
   bool source_address(u64& va) { return s_.linear_address(op_.segment, offset(x86::kRsi), size_, false, va); }
   bool destination_address(bool is_write, u64& va) {
     return s_.linear_address(x86::kEs, offset(x86::kRdi), size_, is_write, va);
@@ -74,8 +84,7 @@ class StringState {
 // Repeats `step` (which does 1..limit elements and returns how many, 0 = fault) until the count is used up.
 template <class Step>
 Flow repeat(Interpreter& s, StringState& string, Step step) {
-  const bool is_stepping = (s.state.rflags & x86::kFlagTf) != 0;
-  u64 allowed = is_stepping ? 1 : kMaxElements;
+  u64 allowed = s.stops_after_each_repetition() ? 1 : kMaxElements;
   while (string.count() != 0) {
     const u64 done = step(std::min(allowed, string.count()));
     if (done == 0) return Flow::kFault;
@@ -97,7 +106,12 @@ u64 move_block(Interpreter& s, StringState& string, u64 source, u64 destination,
   const u64 elements = std::min({limit, string.run_length(source), string.run_length(destination)});
   if (elements == 0) return 0;
   const u8* from = lookup_read<u8>(&s, source);
-  u8* to = lookup_write<u8>(&s, destination);
+  if (from == nullptr) {
+    s.mmu.fill(GuestVirt(source), Access::kRead, s.access_mode);
+    from = lookup_read<u8>(&s, source);
+  }
+  // The destination may take the source's TLB entry; the pointer stays good.
+  u8* to = update_pointer(&s, destination, 1);
   if (from == nullptr || to == nullptr) return 0;
   const u64 bytes = elements * string.size();
   const u64 distance = static_cast<u64>(to - from);
@@ -112,6 +126,7 @@ u64 move_block(Interpreter& s, StringState& string, u64 source, u64 destination,
 
 Flow movs(Interpreter& s, const Op& op, const Insn& insn) {
   StringState string(s, op, insn);
+  string.begin(true, true);
   return repeat(s, string, [&](u64 limit) -> u64 {
     u64 source;
     u64 destination;
@@ -139,7 +154,7 @@ void fill(u8* to, u64 elements, u64 value) {
 
 u64 fill_block(Interpreter& s, StringState& string, u64 destination, u64 limit) {
   const u64 elements = std::min(limit, string.run_length(destination));
-  u8* to = lookup_write<u8>(&s, destination);
+  u8* to = update_pointer(&s, destination, 1);
   if (to == nullptr || elements == 0) return 0;
   const u64 value = s.state.gpr[x86::kRax];
   switch (string.size()) {
@@ -153,6 +168,7 @@ u64 fill_block(Interpreter& s, StringState& string, u64 destination, u64 limit) 
 
 Flow stos(Interpreter& s, const Op& op, const Insn& insn) {
   StringState string(s, op, insn);
+  string.begin(false, true);
   return repeat(s, string, [&](u64 limit) -> u64 {
     u64 destination;
     if (!string.destination_address(true, destination)) return 0;
@@ -168,6 +184,7 @@ Flow stos(Interpreter& s, const Op& op, const Insn& insn) {
 
 Flow lods(Interpreter& s, const Op& op, const Insn& insn) {
   StringState string(s, op, insn);
+  string.begin();
   return repeat(s, string, [&](u64) -> u64 {
     u64 source;
     u64 value = 0;
@@ -198,15 +215,20 @@ bool compare_goes_on(const Interpreter& s, const Insn& insn) {
 // The common loop of CMPS and SCAS: `step` compares one element, false = fault.
 template <class Step>
 Flow repeat_compare(Interpreter& s, StringState& string, const Insn& insn, Step step) {
+  string.begin();
   bool goes_on = true;
-  const bool is_stepping = (s.state.rflags & x86::kFlagTf) != 0;
-  u64 allowed = is_stepping ? 1 : kMaxElements;
+  const u64 old_flags = s.state.rflags;
+  u64 allowed = s.stops_after_each_repetition() ? 1 : kMaxElements;
   while (goes_on && string.count() != 0) {
     if (allowed-- == 0) {
       s.is_repeating = true;
       return Flow::kJump;
     }
-    if (!step()) return Flow::kFault;
+    if (!step()) {
+      // SDM 2B "REP": a fault finds EFLAGS as they were before the instruction.
+      s.state.rflags = old_flags;
+      return Flow::kFault;
+    }
     string.consume(1);
     if (!string.is_repeated()) return Flow::kNext;
     goes_on = compare_goes_on(s, insn);

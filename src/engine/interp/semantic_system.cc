@@ -97,6 +97,7 @@ Flow lmsw(Interpreter& s, const Op& op, const Insn& insn) {
 Flow clts(Interpreter& s, const Op&, const Insn&) {
   if (!s.require_cpl0()) return Flow::kFault;
   s.state.cr0 &= ~x86::kCr0Ts;
+  s.refresh();
   return Flow::kNext;
 }
 
@@ -165,7 +166,9 @@ Flow xgetbv(Interpreter& s, const Op& op, const Insn& insn) {
 Flow xsetbv(Interpreter& s, const Op& op, const Insn& insn) {
   if ((s.state.cr4 & x86::kCr4Osxsave) == 0) return undefined_instruction(s, op, insn);
   const u64 value = (s.state.gpr[x86::kRdx] << 32) | (s.state.gpr[x86::kRax] & 0xffffffff);
-  return fault_of(s.write_xcr(static_cast<u32>(s.state.gpr[x86::kRcx]), value));
+  if (!s.write_xcr(static_cast<u32>(s.state.gpr[x86::kRcx]), value)) return Flow::kFault;
+  s.refresh();
+  return Flow::kNext;
 }
 
 // --- TLB and caches
@@ -188,7 +191,7 @@ Flow invpcid(Interpreter& s, const Op& op, const Insn& insn) {
   u64 descriptor[2];
   if (!memory_address(s, op, 16, false, va) || !s.read_linear(va, descriptor, 16, s.access_mode)) return Flow::kFault;
   const bool has_pcid = (s.state.cr4 & x86::kCr4Pcide) != 0;
-  const bool is_bad = type > 3 || (type < 2 && (descriptor[0] >> 12) != 0) ||
+  const bool is_bad = type > 3 || (descriptor[0] >> 12) != 0 ||
                       (type < 2 && !has_pcid && (descriptor[0] & 0xfff) != 0) ||
                       (type == 0 && !s.is_canonical(descriptor[1]));
   if (is_bad) return s.raise(x86::kVectorGp, 0), Flow::kFault;
@@ -214,6 +217,14 @@ Flow no_operation(Interpreter&, const Op&, const Insn&) { return Flow::kNext; }
 
 Flow memory_fence(Interpreter&, const Op&, const Insn&) {
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  return Flow::kNext;
+}
+
+// WAIT: #NM is for CR0.MP to allow, unlike with the other x87 instructions. SDM 2D "WAIT/FWAIT".
+Flow wait(Interpreter& s, const Op&, const Insn&) {
+  constexpr u64 kBlocked = x86::kCr0Mp | x86::kCr0Ts;
+  if ((s.state.cr0 & kBlocked) == kBlocked) return s.raise(x86::kVectorNm), Flow::kFault;
+  if (has_pending_x87_exception(s.state.fx)) return s.raise(x86::kVectorMf), Flow::kFault;
   return Flow::kNext;
 }
 
@@ -323,6 +334,8 @@ constexpr SemanticRow kRows[] = {
     {ZYDIS_MNEMONIC_LFENCE, &memory_fence},
     {ZYDIS_MNEMONIC_SFENCE, &memory_fence},
     {ZYDIS_MNEMONIC_MFENCE, &memory_fence},
+    {ZYDIS_MNEMONIC_SERIALIZE, &memory_fence},
+    {ZYDIS_MNEMONIC_FWAIT, &wait},
     {ZYDIS_MNEMONIC_HLT, &hlt, true},
     {ZYDIS_MNEMONIC_MONITOR, &monitor},
     {ZYDIS_MNEMONIC_MWAIT, &mwait},

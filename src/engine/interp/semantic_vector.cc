@@ -1,6 +1,7 @@
 // x87, MMX, SSE and AVX: borrowed execution, and the few vector instructions that cannot be borrowed.
 #include <cstring>
 
+#include "base/verify.h"
 #include "engine/interp/borrowed.h"
 #include "engine/interp/semantic.h"
 
@@ -40,44 +41,60 @@ struct OperandMemory {
 };
 
 u8* direct_pointer(Interpreter& s, u64 va, unsigned size, bool is_write) {
-  const TlbEntry& entry = s.tlb[(va >> kPageShift) & (kTlbEntries - 1)];
+  const TlbEntry& entry = s.tlb[tlb_index(va)];
   const u64 tag = (va + size - 1) & ~kPageOffsetMask;
   if ((is_write ? entry.write_tag : entry.read_tag) != tag) return nullptr;
   return reinterpret_cast<u8*>(va + entry.addend);
 }
 
-// Moves the enabled bytes of a masked operand, element by element as the processor checks them.
-bool move_masked(Interpreter& s, const BorrowedStub& stub, OperandMemory& memory, bool is_write) {
+// One element of a masked operand; checked as an access of its own.
+bool element_address(Interpreter& s, const Op& op, const BorrowedStub& stub, unsigned at, u64& va) {
+  const u64 offset = any_offset(&s, &op, trace_base(s, op)) + at;
+  return s.linear_address(op.segment, offset, stub.mask_element_size, stub.writes_memory, va);
+}
+
+enum class Masked : u8 { kLoad, kProbe, kStore };
+
+// The enabled elements of a masked operand; the others are not accessed and cannot fault.
+template <Masked kAccess>
+bool each_enabled(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
   const u32 enabled = borrowed_enabled_bytes(stub, s.state);
-  const unsigned step = stub.mask_element_size == 0 ? 1 : stub.mask_element_size;
+  const unsigned step = stub.mask_element_size;
   for (unsigned i = 0; i < stub.memory_size; i += step) {
+    u64 va;
     if ((enabled >> i & 1) == 0) continue;
-    const bool is_ok = is_write ? s.write_linear(memory.va + i, memory.buffer + i, step, s.access_mode)
-                                : s.read_linear(memory.va + i, memory.buffer + i, step, s.access_mode);
+    if (!element_address(s, op, stub, i, va)) return false;
+    bool is_ok;
+    if constexpr (kAccess == Masked::kLoad) is_ok = s.read_linear(va, memory.buffer + i, step, s.access_mode);
+    if constexpr (kAccess == Masked::kProbe) is_ok = s.probe_write(va, step, s.access_mode);
+    if constexpr (kAccess == Masked::kStore) is_ok = s.write_linear(va, memory.buffer + i, step, s.access_mode);
     if (!is_ok) return false;
   }
   return true;
 }
 
-bool probe_masked(Interpreter& s, const BorrowedStub& stub, const OperandMemory& memory) {
-  const u32 enabled = borrowed_enabled_bytes(stub, s.state);
-  for (unsigned i = 0; i < stub.memory_size; ++i) {
-    if ((enabled >> i & 1) != 0 && !s.probe_write(memory.va + i, 1, s.access_mode)) return false;
-  }
-  return true;
+// MASKMOVQ and MASKMOVDQU: whether disabled bytes fault is the implementation's choice. SDM 2B "MASKMOVDQU". As
+// Intel's processors do it, they fault, and of two pages the upper one first.
+bool probe_byte_masked(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
+  if (!memory_address(s, op, stub.memory_size, true, memory.va)) return false;
+  const u64 last = memory.va + stub.memory_size - 1;
+  return s.probe_write(last, 1, s.access_mode) && s.probe_write(memory.va, stub.memory_size, s.access_mode);
+}
+
+bool prepare_masked(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
+  std::memset(memory.buffer, 0, stub.memory_size);
+  if (stub.mask_element_size == 1) return probe_byte_masked(s, op, stub, memory);
+  if (stub.writes_memory) return each_enabled<Masked::kProbe>(s, op, stub, memory);
+  return each_enabled<Masked::kLoad>(s, op, stub, memory);
 }
 
 bool prepare(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
   if (stub.memory_size == 0) return true;
-  if (!memory_address(s, op, stub.is_masked ? 1 : stub.memory_size, stub.writes_memory, memory.va)) return false;
-  if ((memory.va & (stub.alignment - 1u)) != 0) return s.raise(x86::kVectorGp, 0);
   memory.host = memory.buffer;
   memory.is_bounced = true;
-  if (stub.is_masked) {
-    std::memset(memory.buffer, 0, stub.memory_size);
-    if (stub.writes_memory) return probe_masked(s, stub, memory);
-    return move_masked(s, stub, memory, false);
-  }
+  if (stub.is_masked) return prepare_masked(s, op, stub, memory);
+  if (!memory_address(s, op, stub.memory_size, stub.writes_memory, memory.va)) return false;
+  if ((memory.va & (stub.alignment - 1u)) != 0) return s.raise(x86::kVectorGp, 0);
   if (u8* host = direct_pointer(s, memory.va, stub.memory_size, stub.writes_memory)) {
     memory.host = host;
     memory.is_bounced = false;
@@ -88,9 +105,9 @@ bool prepare(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemo
   return s.read_linear(memory.va, memory.buffer, stub.memory_size, s.access_mode);
 }
 
-bool finish(Interpreter& s, const BorrowedStub& stub, OperandMemory& memory) {
+bool finish(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
   if (!stub.writes_memory || !memory.is_bounced) return true;
-  if (stub.is_masked) return move_masked(s, stub, memory, true);
+  if (stub.is_masked) return each_enabled<Masked::kStore>(s, op, stub, memory);
   return s.write_linear(memory.va, memory.buffer, stub.memory_size, s.access_mode);
 }
 
@@ -174,32 +191,60 @@ constexpr SemanticRow kRows[] = {
     {ZYDIS_MNEMONIC_VPGATHERQD, &gather<8, 4>}, {ZYDIS_MNEMONIC_VPGATHERQQ, &gather<8, 8>},
 };
 
+void update_x87_pointers(Interpreter& s, const Op& op, const Insn& insn) {
+  const BorrowedStub& stub = *insn.stub;
+  if (!stub.uses_x87) return;
+  const X87Location location{.instruction_offset = s.state.rip,
+                             .data_offset = stub.memory_size != 0 ? any_offset(&s, &op, trace_base(s, op)) : 0,
+                             .opcode = static_cast<u16>(insn.immediate)};
+  borrowed_fixup_x87(stub, s.state, location);
+}
+
+// Precision is the one exception whose unmasked response stores the result first. SDM 1 8.5.
+constexpr unsigned kStoppingX87Exceptions = 0x1f;
+
+// An unmasked exception may keep the result from being stored.
+bool may_suppress_store(const BorrowedStub& stub, const FxsaveArea& fx) {
+  return stub.uses_x87 && stub.writes_memory && stub.waits_x87 && stub.x87_image == X87Image::kNone &&
+         (~fx.fcw & kStoppingX87Exceptions) != 0;
+}
+
+// A suppressed store does not touch memory at all, so it is known first whether there is one.
+Flow run_x87_store(Interpreter& s, const Op& op, const Insn& insn) {
+  const BorrowedStub& stub = *insn.stub;
+  const FxsaveArea before = s.state.fx;
+  alignas(16) u8 result[kMaxMemory] = {};
+  VERIFY(run_borrowed(stub, s.state, result, nullptr) == BorrowedResult::kDone);
+  const bool is_stored = (s.state.fx.fsw & ~s.state.fx.fcw & kStoppingX87Exceptions) == 0;
+  u64 va;
+  if (is_stored && (!memory_address(s, op, stub.memory_size, true, va) ||
+                    !s.write_linear(va, result, stub.memory_size, s.access_mode))) {
+    s.state.fx = before;
+    return Flow::kFault;
+  }
+  update_x87_pointers(s, op, insn);
+  return Flow::kNext;
+}
+
 }  // namespace
 
 Flow run_stub(Interpreter& s, const Op& op, const Insn& insn) {
   const BorrowedStub& stub = *insn.stub;
   if (!check_enabled(s, stub)) return Flow::kFault;
+  // A pending x87 exception comes before any fault of the operand. Without CR0.NE a PC routes it to IRQ 13; no such
+  // line is wired, so it stays pending.
+  if (stub.waits_x87 && has_pending_x87_exception(s.state.fx)) return s.raise(x86::kVectorMf), Flow::kFault;
+  if (may_suppress_store(stub, s.state.fx)) return run_x87_store(s, op, insn);
   OperandMemory memory;
   if (!prepare(s, op, stub, memory)) return Flow::kFault;
   u64 flags = s.state.rflags;
-  switch (run_borrowed(stub, s.state, memory.host, &flags)) {
-    case BorrowedResult::kDone: break;
-    case BorrowedResult::kSimdException:
-      s.raise((s.state.cr4 & x86::kCr4Osxmmexcpt) != 0 ? x86::kVectorXm : x86::kVectorUd);
-      return Flow::kFault;
-    case BorrowedResult::kX87Exception:
-      // Without CR0.NE a PC routes the error to IRQ 13; no such line is wired, so the error stays pending.
-      s.raise(x86::kVectorMf);
-      return Flow::kFault;
+  if (run_borrowed(stub, s.state, memory.host, &flags) != BorrowedResult::kDone) {
+    s.raise((s.state.cr4 & x86::kCr4Osxmmexcpt) != 0 ? x86::kVectorXm : x86::kVectorUd);
+    return Flow::kFault;
   }
-  if (!finish(s, stub, memory)) return Flow::kFault;
+  if (!finish(s, op, stub, memory)) return Flow::kFault;
   if (stub.writes_flags) set_arithmetic_flags(s, flags);
-  if (stub.uses_x87) {
-    const X87Location location{.instruction_offset = s.state.rip,
-                               .data_offset = stub.memory_size != 0 ? any_offset(&s, &op, trace_base(s, op)) : 0,
-                               .opcode = static_cast<u16>(insn.immediate)};
-    borrowed_fixup_x87(stub, s.state, location);
-  }
+  update_x87_pointers(s, op, insn);
   return Flow::kNext;
 }
 

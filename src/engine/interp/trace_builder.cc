@@ -24,6 +24,23 @@ ZydisDecoder make_decoder(ZydisMachineMode mode, ZydisStackWidth width) {
   return decoder;
 }
 
+// Zydis 4.0.0 gives R13D as base of a SIB byte without base when both a 67 prefix and REX.B are there. SDM 2A
+// table 2-3: mod 0 with base 101b has no base and a disp32, whatever REX.B.
+void correct_missing_base(Decoded& decoded) {
+  const ZydisDecodedInstruction& instruction = decoded.instruction;
+  const bool has_no_base = (instruction.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0 &&
+                           instruction.raw.modrm.mod == 0 && instruction.raw.sib.base == 5;
+  if (!has_no_base) return;
+  for (unsigned i = 0; i < instruction.operand_count; ++i) {
+    ZydisDecodedOperand& operand = decoded.operands[i];
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) continue;
+    operand.mem.base = ZYDIS_REGISTER_NONE;
+    operand.mem.disp.has_displacement = ZYAN_TRUE;
+    operand.mem.disp.value = instruction.raw.disp.value;
+    return;
+  }
+}
+
 // First op of a trace with an instruction that crosses into the next page: is that page still where it was?
 void INTERP_CALL guard_second_page(Interpreter* s, const Op* op, u64 flags, u64 base) {
   Trace* trace = reinterpret_cast<Trace*>(op->immediate);
@@ -51,16 +68,18 @@ const ZydisDecoder& TraceBuilder::decoder() const {
   static const ZydisDecoder kLong = make_decoder(ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
   static const ZydisDecoder kProtected32 = make_decoder(ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
   static const ZydisDecoder kProtected16 = make_decoder(ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
-  static const ZydisDecoder kReal16 = make_decoder(ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
   if (key_.code_size == 8) return kLong;
-  if (key_.code_size == 4) return kProtected32;
-  return key_.is_protected ? kProtected16 : kReal16;
+  return key_.code_size == 4 ? kProtected32 : kProtected16;
 }
 
 TraceBuilder::Decode TraceBuilder::decode(Decoded& out, const u8* bytes, u64 size) {
   const u64 window = std::min<u64>(size, kMaxLength);
   const ZyanStatus status = ZydisDecoderDecodeFull(&decoder(), bytes, window, &out.instruction, out.operands);
   if (ZYAN_SUCCESS(status)) {
+    // Real and virtual-8086 mode have no VEX and its kin. What else they lack is for the semantic functions to
+    // refuse, as most of it is not #UD.
+    if (!key_.is_protected && out.instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return Decode::kInvalid;
+    correct_missing_base(out);
     std::memcpy(out.bytes, bytes, out.instruction.length);
     out.offset = offset_;
     return Decode::kOk;
@@ -89,9 +108,9 @@ bool TraceBuilder::append(const Decoded& decoded) {
     void* space = interpreter_.traces.allocate(sizeof(Insn));
     if (space == nullptr) return false;
     Insn* insn = new (space) Insn();
+    op.handler = &call_semantic;
     ending_ = fill_insn(op, *insn, decoded, interpreter_, is_64bit);
     op.insn = insn;
-    op.handler = &call_semantic;
   }
   ++op_count_;
   ++instruction_count_;

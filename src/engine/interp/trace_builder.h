@@ -31,7 +31,7 @@ bool select_handler(Op& op, const Decoded& decoded, bool is_64bit, Ending& endin
 AddressKind set_memory_operand(Op& op, const Decoded& decoded, const ZydisDecodedOperand& operand, bool is_64bit);
 // Byte offset in CpuState of a general register of any width.
 u8 register_offset(ZydisRegister reg);
-// Fills `insn` for the semantic table, and `op`'s memory operand.
+// Fills `insn` for the semantic table, and `op`'s memory operand; replaces op.handler when a vector handler fits.
 Ending fill_insn(Op& op, Insn& insn, const Decoded& decoded, Interpreter& interpreter, bool is_64bit);
 
 // Used once per trace, on the vCPU's thread.
