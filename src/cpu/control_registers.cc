@@ -53,11 +53,12 @@ bool Core::set_cr0(u64 value) {
 }
 
 bool Core::set_cr4(u64 value) {
-  u64 known = x86::kCr4Vme | x86::kCr4Pvi | x86::kCr4Tsd | x86::kCr4De | x86::kCr4Pse | x86::kCr4Pae |
+  u64 known = x86::kCr4Tsd | x86::kCr4De | x86::kCr4Pse | x86::kCr4Pae |
               x86::kCr4Mce | x86::kCr4Pge | x86::kCr4Pce | x86::kCr4Osfxsr | x86::kCr4Osxmmexcpt;
   auto allow = [&](x86::Feature feature, u64 mask) {
     if (cpuid.has(feature)) known |= mask;
   };
+  allow(x86::Feature::kVme, x86::kCr4Vme | x86::kCr4Pvi);
   allow(x86::Feature::kUmip, x86::kCr4Umip);
   allow(x86::Feature::kLa57, x86::kCr4La57);
   allow(x86::Feature::kFsgsbase, x86::kCr4Fsgsbase);
@@ -145,8 +146,7 @@ bool Core::write_debug(unsigned index, u64 value) {
   u64 ignored;
   if (!read_debug(index, ignored)) return false;
   if (index < 4) {
-    if (is_64bit && !is_canonical(value)) return raise(x86::kVectorGp, 0);
-    state.dr[index] = value;
+    state.dr[index] = value;  // canonical or not. SDM 3B 17.2.6
   } else {
     if (value >> 32 != 0) return raise(x86::kVectorGp, 0);
     if (index == 4 || index == 6) state.dr6 = (value & 0xe00f) | x86::kDr6Fixed;

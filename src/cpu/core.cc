@@ -61,16 +61,30 @@ void Core::update_watch() {
   mmu.set_watched(is_watching);
 }
 
+// Does [address, address + size) overlap the bytes that an enabled DR0..DR3 covers?
+bool Core::touches_breakpoint(unsigned index, u64 address, unsigned size) const {
+  if (bits(state.dr7, 2 * index, 2) == 0) return false;
+  // LEN: 1, 2, 8, 4 bytes; the address is aligned to it.
+  static constexpr u8 kLengths[] = {1, 2, 8, 4};
+  const u64 length = kLengths[bits(state.dr7, 18 + 4 * index, 2)];
+  const u64 start = align_down(state.dr[index], length);
+  return address - start < length || start - address < size;
+}
+
 void Core::note_data_access(u64 va, unsigned size, bool is_write) {
   for (unsigned i = 0; i < 4; ++i) {
-    if (bits(state.dr7, 2 * i, 2) == 0) continue;
     const unsigned condition = static_cast<unsigned>(bits(state.dr7, 16 + 4 * i, 2));
     if (condition != 3 && !(condition == 1 && is_write)) continue;
-    // LEN: 1, 2, 8, 4 bytes; the address is aligned to it.
-    static constexpr u8 kLengths[] = {1, 2, 8, 4};
-    const u64 length = kLengths[bits(state.dr7, 18 + 4 * i, 2)];
-    const u64 start = align_down(state.dr[i], length);
-    if (va < start + length && start < va + size) pending_debug |= u64{1} << i;
+    if (touches_breakpoint(i, va, size)) pending_debug |= u64{1} << i;
+  }
+}
+
+// SDM 3B 17.2.4: R/W 10b is an I/O breakpoint when CR4.DE is set.
+void Core::note_io_access(u16 port, unsigned size) {
+  if ((state.cr4 & x86::kCr4De) == 0) return;
+  for (unsigned i = 0; i < 4; ++i) {
+    const bool is_io = bits(state.dr7, 16 + 4 * i, 2) == 2;
+    if (is_io && touches_breakpoint(i, port, size)) pending_debug |= u64{1} << i;
   }
 }
 

@@ -12,6 +12,8 @@
 
 namespace doppel {
 
+struct TaskImage;
+
 // An exception that an instruction raised and that is still to be delivered. SDM 3A 6.
 struct Fault {
   u8 vector = 0;
@@ -54,6 +56,12 @@ class Core {
   bool is_protected() const { return (state.cr0 & x86::kCr0Pe) != 0; }
   bool is_v8086() const { return (state.rflags & x86::kFlagVm) != 0; }
   bool is_real_or_v8086() const { return !is_protected() || is_v8086(); }
+  // CR4.VME and CR4.PVI: VIF and VIP both set are #GP(0) before any instruction. SDM 3B 20.3.2, 20.4.
+  bool has_virtual_interrupt() const {
+    constexpr u64 kBoth = x86::kFlagVif | x86::kFlagVip;
+    if ((state.rflags & kBoth) != kBoth) return false;
+    return cpl == 3 && iopl() < 3 && (state.cr4 & (is_v8086() ? x86::kCr4Vme : x86::kCr4Pvi)) != 0;
+  }
   unsigned iopl() const { return (state.rflags >> x86::kFlagIoplShift) & 3; }
   bool is_canonical(u64 va) const {
     const unsigned shift = (state.cr4 & x86::kCr4La57) != 0 ? 7 : 16;
@@ -71,8 +79,9 @@ class Core {
   bool read_system(u64 va, T& out) { return read_linear(va, &out, sizeof(T), kSupervisor); }
   template <class T>
   bool write_system(u64 va, const T& value) { return write_linear(va, &value, sizeof(T), kSupervisor); }
-  // Data breakpoints (DR7) that an access hits are collected here and delivered as a trap.
+  // Data and I/O breakpoints (DR7) that an access hits are collected here and delivered as a trap.
   void note_data_access(u64 va, unsigned size, bool is_write);
+  void note_io_access(u16 port, unsigned size);
   u64 pending_debug = 0;  // DR6 bits of traps to deliver after the current instruction
 
   // --- Segmentation (segmentation.cc)
@@ -98,7 +107,7 @@ class Core {
   bool software_interrupt(u8 vector, EventSource source, u64 return_rip);
 
   // --- Far control transfers (far_transfer.cc, iret.cc, task_switch.cc)
-  bool far_jump(u16 selector, u64 offset, unsigned operand_size);
+  bool far_jump(u16 selector, u64 offset, unsigned operand_size, u64 next_rip);
   bool far_call(u16 selector, u64 offset, unsigned operand_size, u64 return_rip);
   bool far_return(unsigned operand_size, u32 pop_bytes);
   bool interrupt_return(unsigned operand_size, u64 next_rip);
@@ -126,7 +135,7 @@ class Core {
   // Recomputes derived values after the whole state was replaced.
   void state_replaced();
 
-  // --- I/O permission (io_permission.cc)
+  // --- I/O permission (io_permission.cc). #GP(0) unless the access is allowed; notes I/O breakpoints.
   bool check_io(u16 port, unsigned size);
 
   // --- Stack, in the current SS (segmentation.cc)
@@ -156,8 +165,13 @@ class Core {
   bool mtrr_slot(u32 index, u64*& slot);
   bool access_linear(u64 va, void* buffer, unsigned size, Access access, AccessMode mode);
   void update_watch();
-
-  bool in_delivery_ = false;
+  bool touches_breakpoint(unsigned index, u64 address, unsigned size) const;
+  bool has_io_permission(u16 port, unsigned size);
+  bool find_redirection(u8 vector, bool& is_redirected);
+  bool enter_v8086_handler(u8 vector, u64 return_rip);
+  bool enter_vector_table(u64 table, u8 vector, u64 flags, u64 return_rip);
+  bool return_in_real_or_v8086(u64 rip, u16 selector, u64 flags, unsigned operand_size);
+  bool enter_task(const TaskImage& image, bool is_wide, u64 flags);
 };
 
 }  // namespace doppel

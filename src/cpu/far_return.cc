@@ -64,9 +64,12 @@ bool Core::return_to_outer(unsigned operand_size, u64 rip, Selector selector, u3
       if (!to_64bit || new_cpl == 3 || ss_selector.rpl() != new_cpl) return raise(x86::kVectorGp, 0);
       ss = {.selector = ss_selector.value, .attributes = static_cast<u16>(new_cpl << 5), .limit = 0, .base = 0};
     } else if (!load_stack_segment(ss_selector.value, new_cpl, x86::kVectorGp, ss)) {
+      // An absent stack is #SS for RET, but #NP for IRET. SDM 2A "IRET", 2B "RET".
+      if (is_iret && fault.vector == x86::kVectorSs) fault.vector = x86::kVectorNp;
       return false;
     }
   }
+  if (!to_64bit) rip &= 0xffffffff;  // a 64-bit frame leading to compatibility mode
   if (to_64bit ? !is_canonical(rip) : rip > code.limit()) return raise(x86::kVectorGp, 0);
   if (!set_accessed(code, address)) return false;
   if (is_iret) load_flags_from_iret(flags, operand_size, old_cpl);
@@ -88,7 +91,8 @@ bool Core::return_to_outer(unsigned operand_size, u64 rip, Selector selector, u3
 
 bool Core::interrupt_return(unsigned operand_size, u64 next_rip) {
   state.nmi_blocked = false;
-  if (is_v8086() && iopl() != 3) return raise(x86::kVectorGp, 0);
+  const bool is_virtual = is_v8086() && iopl() < 3;
+  if (is_virtual && ((state.cr4 & x86::kCr4Vme) == 0 || operand_size != 2)) return raise(x86::kVectorGp, 0);
   if (is_protected() && !is_v8086() && (state.rflags & x86::kFlagNt) != 0) {
     if (is_long_mode) return raise(x86::kVectorGp, 0);
     u16 link;
@@ -102,20 +106,33 @@ bool Core::interrupt_return(unsigned operand_size, u64 next_rip) {
   if (!stack.pop(rip) || !stack.pop(cs) || !stack.pop(flags)) return false;
   const Selector selector{static_cast<u16>(cs)};
   if (is_real_or_v8086()) {
-    if (rip > state.segment(x86::kCs).limit) return raise(x86::kVectorGp, 0);
-    u64 mask = x86::kArithmeticFlags | x86::kFlagTf | x86::kFlagIf | x86::kFlagDf | x86::kFlagNt;
-    if (!is_v8086()) mask |= x86::kFlagIopl;
-    if (operand_size != 2) mask |= x86::kFlagRf | x86::kFlagAc | x86::kFlagId;
-    state.rflags = (state.rflags & ~mask) | (flags & mask) | x86::kFlagReserved1;
-    load_real_segment(x86::kCs, selector.value);
-    state.rip = rip;
+    if (!return_in_real_or_v8086(rip, selector.value, flags, operand_size)) return false;
     state.gpr[x86::kRsp] = stack.offset();
-    update_mode();
     return true;
   }
   const bool to_v8086 = operand_size == 4 && (flags & x86::kFlagVm) != 0 && cpl == 0 && !is_long_mode;
   if (to_v8086) return return_to_v8086(rip, cs, flags);
   return return_to_outer(operand_size, rip, selector, 0, true, flags);
+}
+
+// With CR4.VME a 16-bit IRET below IOPL 3 acts on VIF in place of IF. SDM 3B 20.3.
+bool Core::return_in_real_or_v8086(u64 rip, u16 selector, u64 flags, unsigned operand_size) {
+  if (rip > state.segment(x86::kCs).limit) return raise(x86::kVectorGp, 0);
+  u64 mask = x86::kArithmeticFlags | x86::kFlagTf | x86::kFlagIf | x86::kFlagDf | x86::kFlagNt;
+  if (is_v8086() && iopl() < 3) {
+    const bool wants_interrupts = (flags & x86::kFlagIf) != 0;
+    const bool is_pending = wants_interrupts && (state.rflags & x86::kFlagVip) != 0;
+    if (is_pending || (flags & x86::kFlagTf) != 0) return raise(x86::kVectorGp, 0);
+    mask = (mask & ~x86::kFlagIf) | x86::kFlagVif;
+    flags = wants_interrupts ? flags | x86::kFlagVif : flags & ~x86::kFlagVif;
+  }
+  if (!is_v8086()) mask |= x86::kFlagIopl;
+  if (operand_size != 2) mask |= x86::kFlagRf | x86::kFlagAc | x86::kFlagId;
+  state.rflags = (state.rflags & ~mask) | (flags & mask) | x86::kFlagReserved1;
+  load_real_segment(x86::kCs, selector);
+  state.rip = rip;
+  update_mode();
+  return true;
 }
 
 // IRETD with VM set in the flags image. SDM 3B 20.2.5.

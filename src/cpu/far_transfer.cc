@@ -30,7 +30,7 @@ bool Core::transfer_to_code(u16 selector, Descriptor code, u64 address, u64 offs
   return true;
 }
 
-bool Core::far_jump(u16 selector, u64 offset, unsigned operand_size) {
+bool Core::far_jump(u16 selector, u64 offset, unsigned operand_size, u64 next_rip) {
   if (operand_size == 2) offset &= 0xffff;
   if (is_real_or_v8086()) {
     if (offset > state.segment(x86::kCs).limit) return raise(x86::kVectorGp, 0);
@@ -47,7 +47,7 @@ bool Core::far_jump(u16 selector, u64 offset, unsigned operand_size) {
     if (!check_far_code(sel, descriptor)) return false;
     return transfer_to_code(selector, descriptor, address, offset, cpl);
   }
-  return call_through_gate(sel, descriptor, address, 0, false);
+  return call_through_gate(sel, descriptor, address, next_rip, false);
 }
 
 bool Core::far_call(u16 selector, u64 offset, unsigned operand_size, u64 return_rip) {

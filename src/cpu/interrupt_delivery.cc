@@ -31,7 +31,12 @@ bool makes_double_fault(FaultClass first, FaultClass second) {
   return first == FaultClass::kPageFault || second == FaultClass::kContributory;
 }
 
-// Faults report the flags image with RF set so that the restarted instruction runs. SDM 3B 17.3.1.1.
+bool is_software(EventSource source) {
+  return source == EventSource::kSoftwareInt || source == EventSource::kSoftwareException;
+}
+
+// Faults report the flags image with RF set so that the restarted instruction runs; events between repetitions of
+// a string instruction report the RF that the engine set there. SDM 3B 17.3.1.1.
 bool is_fault_class(u8 vector) {
   switch (vector) {
     case x86::kVectorDb:
@@ -47,7 +52,7 @@ bool is_fault_class(u8 vector) {
 u64 flags_image(const CpuState& state, const Fault& event, EventSource source) {
   u64 flags = state.rflags & ~x86::kFlagRf;
   if (source == EventSource::kException && is_fault_class(event.vector)) flags |= x86::kFlagRf;
-  if (source == EventSource::kHardware) flags |= state.rflags & x86::kFlagRf;
+  if (!is_software(source)) flags |= state.rflags & x86::kFlagRf;
   return flags;
 }
 
@@ -57,6 +62,8 @@ u32 idt_error_code(u8 vector, u32 ext) { return u32{vector} * 8 + 2 + ext; }
 
 bool Core::deliver(Fault event, EventSource source, u64 return_rip) {
   for (;;) {
+    // SDM 3B 17.2.4: entering the debug exception handler ends general detection.
+    if (event.vector == x86::kVectorDb && source == EventSource::kException) state.dr7 &= ~x86::kDr7Gd;
     has_fault = false;
     state.activity = Activity::kRunning;
     if (deliver_once(event, source, return_rip)) {
@@ -76,6 +83,8 @@ bool Core::deliver(Fault event, EventSource source, u64 return_rip) {
       event = second;
     }
     source = EventSource::kException;
+    // A fault behind the point of no return of a task switch belongs to the new task. SDM 3A 7.3.
+    return_rip = state.rip;
   }
 }
 
@@ -86,32 +95,69 @@ bool Core::deliver_once(Fault event, EventSource source, u64 return_rip) {
 }
 
 bool Core::software_interrupt(u8 vector, EventSource source, u64 return_rip) {
-  if (!deliver_once({vector, false, 0}, source, return_rip)) return false;
+  if (is_v8086() && source == EventSource::kSoftwareInt) {
+    bool is_redirected = false;
+    if ((state.cr4 & x86::kCr4Vme) != 0 && !find_redirection(vector, is_redirected)) return false;
+    if (is_redirected) return enter_v8086_handler(vector, return_rip);
+    if (iopl() < 3) return raise(x86::kVectorGp, 0);
+  }
+  return deliver_once({vector, false, 0}, source, return_rip);
+}
+
+// The bitmap of the 32 bytes below the I/O bitmap: a clear bit keeps INT n inside virtual-8086 mode. SDM 3B 20.3.3.
+bool Core::find_redirection(u8 vector, bool& is_redirected) {
+  const bool is_wide = (state.tr.type() & 8) != 0;
+  if (!state.tr.is_usable() || !is_wide || state.tr.limit < 103) return raise(x86::kVectorGp, 0);
+  u16 map_base;
+  if (!read_system((state.tr.base + 102) & 0xffffffff, map_base)) return false;
+  const u32 offset = map_base + vector / 8u;
+  if (offset < 32 || offset - 32 > state.tr.limit) return raise(x86::kVectorGp, 0);
+  u8 map;
+  if (!read_system((state.tr.base + offset - 32) & 0xffffffff, map)) return false;
+  is_redirected = !bit(map, vector % 8);
   return true;
 }
 
-// Real mode: IVT entries of four bytes. SDM 3B 20.1.4.
+// Methods 5 and 6 of SDM 3B table 20-2: below IOPL 3 the program sees VIF in place of IF, and IOPL 3.
+bool Core::enter_v8086_handler(u8 vector, u64 return_rip) {
+  const bool is_virtual = iopl() < 3;
+  u64 flags = state.rflags;
+  if (is_virtual) {
+    const bool has_interrupts = (flags & x86::kFlagVif) != 0;
+    flags = (flags & ~x86::kFlagIf) | x86::kFlagIopl | (has_interrupts ? x86::kFlagIf : 0);
+  }
+  if (!enter_vector_table(0, vector, flags, return_rip)) return false;
+  state.rflags &= ~(x86::kFlagTf | x86::kFlagRf | (is_virtual ? x86::kFlagVif : x86::kFlagIf));
+  return true;
+}
+
+// Real mode. SDM 3B 20.1.4.
 bool Core::deliver_real(u8 vector, u64 return_rip) {
   if (u64{vector} * 4 + 3 > state.idtr.limit) return raise(x86::kVectorGp, 0);
+  if (!enter_vector_table(state.idtr.base, vector, state.rflags, return_rip)) return false;
+  state.rflags &= ~(x86::kFlagIf | x86::kFlagTf | x86::kFlagAc | x86::kFlagRf);
+  update_mode();
+  return true;
+}
+
+// Through a table of four-byte far pointers.
+bool Core::enter_vector_table(u64 table, u8 vector, u64 flags, u64 return_rip) {
   u32 entry;
-  if (!read_system((state.idtr.base + u64{vector} * 4) & 0xffffffff, entry)) return false;
-  StackFrame stack(*this, state.segment(x86::kSs), state.gpr[x86::kRsp], 2, kSupervisor);
-  if (!stack.push(state.rflags & 0xffff) || !stack.push(state.segment(x86::kCs).selector) ||
+  if (!read_system((table + u64{vector} * 4) & 0xffffffff, entry)) return false;
+  StackFrame stack(*this, state.segment(x86::kSs), state.gpr[x86::kRsp], 2, access_mode);
+  if (!stack.push(flags & 0xffff) || !stack.push(state.segment(x86::kCs).selector) ||
       !stack.push(return_rip & 0xffff)) {
     return false;
   }
   state.gpr[x86::kRsp] = stack.offset();
-  state.rflags &= ~(x86::kFlagIf | x86::kFlagTf | x86::kFlagAc | x86::kFlagRf);
   load_real_segment(x86::kCs, static_cast<u16>(entry >> 16));
   state.rip = entry & 0xffff;
-  update_mode();
   return true;
 }
 
 // Reads and checks the gate. SDM 3A 6.12.1.
 bool Core::read_gate(const Fault& event, EventSource source, Descriptor& gate, u64& offset) {
-  const bool is_software = source == EventSource::kSoftwareInt || source == EventSource::kSoftwareException;
-  const u32 ext = is_software ? 0 : 1;
+  const u32 ext = is_software(source) ? 0 : 1;
   const u32 code = idt_error_code(event.vector, ext);
   const unsigned size = is_long_mode ? 16 : 8;
   if (u64{event.vector} * size + size - 1 > state.idtr.limit) return raise(x86::kVectorGp, code);
@@ -125,7 +171,7 @@ bool Core::read_gate(const Fault& event, EventSource source, Descriptor& gate, u
   const bool is_narrow = type == x86::kInterruptGate16 || type == x86::kTrapGate16 || type == x86::kTaskGate;
   const bool is_valid = !gate.is_code_or_data() && (is_wide || (is_narrow && !is_long_mode));
   if (!is_valid) return raise(x86::kVectorGp, code);
-  if (is_software && gate.dpl() < cpl) return raise(x86::kVectorGp, code);
+  if (is_software(source) && gate.dpl() < cpl) return raise(x86::kVectorGp, code);
   if (!gate.is_present()) return raise(x86::kVectorNp, code);
   offset = gate.gate_offset() | (is_long_mode ? raw[1] << 32 : 0);
   if (is_narrow) offset &= 0xffff;
@@ -147,8 +193,7 @@ bool Core::read_gate_target(Selector selector, u32 ext, Descriptor& code, u64& a
 }
 
 bool Core::deliver_long(const Fault& event, EventSource source, u64 return_rip) {
-  const bool is_software = source == EventSource::kSoftwareInt || source == EventSource::kSoftwareException;
-  const u32 ext = is_software ? 0 : 1;
+  const u32 ext = is_software(source) ? 0 : 1;
   Descriptor gate;
   u64 offset;
   if (!read_gate(event, source, gate, offset)) return false;
@@ -172,6 +217,7 @@ bool Core::deliver_long(const Fault& event, EventSource source, u64 return_rip) 
   u64 frame[6] = {event.error_code, return_rip, cs.selector, flags, state.gpr[x86::kRsp], ss.selector};
   const unsigned skip = event.has_error_code ? 0 : 1;
   const unsigned bytes = (6 - skip) * 8;
+  if (!is_canonical(rsp - bytes) || !is_canonical(rsp - 1)) return raise(x86::kVectorSs, ext);
   const AccessMode mode = new_cpl == 3 ? kUser : kSupervisor;
   if (!write_linear(rsp - bytes, frame + skip, bytes, mode)) return false;
   if (!set_accessed(code, address)) return false;
@@ -190,17 +236,20 @@ bool Core::deliver_long(const Fault& event, EventSource source, u64 return_rip) 
 }
 
 bool Core::deliver_protected(const Fault& event, EventSource source, u64 return_rip) {
-  const bool is_software = source == EventSource::kSoftwareInt || source == EventSource::kSoftwareException;
-  const u32 ext = is_software ? 0 : 1;
+  const u32 ext = is_software(source) ? 0 : 1;
   Descriptor gate;
   u64 offset;
   if (!read_gate(event, source, gate, offset)) return false;
-  if (gate.type() == x86::kTaskGate) {
-    const std::optional<u32> error = event.has_error_code ? std::optional(event.error_code) : std::nullopt;
-    return switch_task(Selector{gate.gate_selector()}, TaskSwitch::kInterrupt, return_rip, error);
-  }
   const u64 saved_flags = state.rflags;
   state.rflags = flags_image(state, event, source);
+  if (gate.type() == x86::kTaskGate) {
+    const std::optional<u32> error = event.has_error_code ? std::optional(event.error_code) : std::nullopt;
+    const u64 old_task = state.tr.base;
+    if (switch_task(Selector{gate.gate_selector()}, TaskSwitch::kInterrupt, return_rip, error)) return true;
+    if (fault.has_error_code && fault.vector != x86::kVectorPf) fault.error_code |= ext;
+    if (state.tr.base == old_task) state.rflags = saved_flags;
+    return false;
+  }
   const bool is_done = enter_protected_gate(event, return_rip, gate, ext);
   if (!is_done) state.rflags = saved_flags;
   return is_done;

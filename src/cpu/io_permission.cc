@@ -4,6 +4,12 @@
 namespace doppel {
 
 bool Core::check_io(u16 port, unsigned size) {
+  if (!has_io_permission(port, size)) return false;
+  if ((state.dr7 & 0xff) != 0) note_io_access(port, size);
+  return true;
+}
+
+bool Core::has_io_permission(u16 port, unsigned size) {
   if (!is_protected() || (!is_v8086() && cpl <= iopl())) return true;
   // The bitmap's offset lies at byte 102 of a 32-bit or 64-bit TSS.
   const bool is_wide = (state.tr.type() & 8) != 0;

@@ -1,4 +1,6 @@
 // Segment offsets to linear addresses, and loading of segment registers. SDM 3A chapters 3 and 5.
+#include <bit>
+
 #include "cpu/core.h"
 #include "cpu/stack_frame.h"
 
@@ -25,7 +27,9 @@ bool Core::linear_address(unsigned segment, u64 offset, unsigned size, bool is_w
   }
   // SDM 3A 6.15 "alignment check": only at CPL 3.
   if (cpl == 3 && (state.rflags & x86::kFlagAc) != 0 && (state.cr0 & x86::kCr0Am) != 0) {
-    if (size <= 8 && (va & (size - 1)) != 0) return raise(x86::kVectorAc, 0);
+    // Far pointers (4, 6 and 10 bytes) are as strict as the largest power of two in them. SDM 3A table 6-7.
+    const u64 alignment = std::bit_floor(size);
+    if (size <= 10 && (va & (alignment - 1)) != 0) return raise(x86::kVectorAc, 0);
   }
   return true;
 }

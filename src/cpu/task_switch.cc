@@ -10,10 +10,6 @@ namespace doppel {
 using x86::Descriptor;
 using x86::Selector;
 
-namespace {
-
-constexpr u64 kBusy = u64{2} << 40;
-
 // The dynamic part of a TSS in a form common to both sizes. SDM 3A figures 7-2 and 7-10.
 struct TaskImage {
   u32 cr3 = 0;
@@ -24,6 +20,10 @@ struct TaskImage {
   u16 ldt = 0;
   bool traps = false;
 };
+
+namespace {
+
+constexpr u64 kBusy = u64{2} << 40;
 
 constexpr unsigned kTss32Size = 104;
 constexpr unsigned kTss16Size = 44;
@@ -95,16 +95,15 @@ bool load_task_code(Core& core, u16 value) {
 
 bool load_task_segments(Core& core, const TaskImage& image) {
   CpuState& state = core.state;
+  state.ldtr = {.selector = image.ldt};
+  if (!Selector{image.ldt}.is_null() && !core.load_ldtr(image.ldt)) {
+    if (core.fault.vector != x86::kVectorPf) core.fault.vector = x86::kVectorTs;
+    return false;
+  }
   if (core.is_v8086()) {
     for (unsigned i = 0; i < 6; ++i) core.load_real_segment(i, image.selectors[i]);
     core.update_mode();
     return true;
-  }
-  if (Selector{image.ldt}.is_null()) {
-    state.ldtr = {.selector = image.ldt};
-  } else if (!core.load_ldtr(image.ldt)) {
-    if (core.fault.vector != x86::kVectorPf) core.fault.vector = x86::kVectorTs;
-    return false;
   }
   const unsigned new_cpl = image.selectors[x86::kCs] & 3u;
   Segment ss;
@@ -121,8 +120,8 @@ bool load_task_segments(Core& core, const TaskImage& image) {
 }  // namespace
 
 bool Core::switch_task(Selector selector, TaskSwitch cause, u64 return_rip, std::optional<u32> error_code) {
-  const u8 vector = cause == TaskSwitch::kIret || cause == TaskSwitch::kInterrupt ? x86::kVectorTs : x86::kVectorGp;
-  const u32 error = selector.error_code() | (cause == TaskSwitch::kInterrupt ? 1 : 0);
+  const u8 vector = cause == TaskSwitch::kIret ? x86::kVectorTs : x86::kVectorGp;
+  const u32 error = selector.error_code();
   if (selector.is_null() || selector.is_local()) return raise(vector, error);
   Descriptor descriptor;
   u64 address;
@@ -143,7 +142,10 @@ bool Core::switch_task(Selector selector, TaskSwitch cause, u64 return_rip, std:
   u64 old_flags = state.rflags;
   if (cause == TaskSwitch::kIret) old_flags &= ~x86::kFlagNt;
   const Selector old_task{state.tr.selector};
-  if (!save(*this, state.tr.base, (state.tr.type() & 8) != 0, return_rip, old_flags)) return false;
+  const bool was_wide = (state.tr.type() & 8) != 0;
+  const unsigned saved_bytes = was_wide ? 96 : 42;  // up to the last field that is saved
+  if (state.tr.limit < saved_bytes - 1) return raise(x86::kVectorTs, old_task.error_code());
+  if (!save(*this, state.tr.base, was_wide, return_rip, old_flags)) return false;
   if (cause == TaskSwitch::kJump || cause == TaskSwitch::kIret) {
     if (!set_busy(*this, old_task, false)) return false;
   }
@@ -155,19 +157,8 @@ bool Core::switch_task(Selector selector, TaskSwitch cause, u64 return_rip, std:
   descriptor.raw |= kBusy;
   set_segment(state.tr, selector.value, descriptor);
   state.cr0 |= x86::kCr0Ts;
-  if (is_wide && (state.cr0 & x86::kCr0Pg) != 0 && !set_cr3(image.cr3)) return false;
-  state.rip = image.eip;
-  u64 flags = image.eflags | x86::kFlagReserved1;
-  if (!is_wide) flags &= 0xffff;
-  state.rflags = (flags & 0x3f7fd7) | (is_nested ? x86::kFlagNt : 0);
-  for (unsigned i = 0; i < 8; ++i) {
-    state.gpr[i] = is_wide ? image.gpr[i] : (state.gpr[i] & 0xffff0000) | image.gpr[i];
-  }
-  for (unsigned i = 0; i < 6; ++i) state.segment(i) = {.selector = image.selectors[i]};
-  state.dr7 &= ~u64{0x155};  // local breakpoint enables
-  update_mode();
-  if (!load_task_segments(*this, image)) return false;
-  if (state.rip > state.segment(x86::kCs).limit) return raise(x86::kVectorGp, 0);
+  const u64 nested_flag = is_nested ? x86::kFlagNt : 0;
+  if (!enter_task(image, is_wide, (image.eflags & 0x3f7fd5) | x86::kFlagReserved1 | nested_flag)) return false;
   if (error_code) {
     StackFrame stack(*this, state.segment(x86::kSs), state.gpr[x86::kRsp], is_wide ? 4 : 2, access_mode);
     if (!stack.push(*error_code)) return false;
@@ -175,6 +166,23 @@ bool Core::switch_task(Selector selector, TaskSwitch cause, u64 return_rip, std:
   }
   if (image.traps) pending_debug |= x86::kDr6Bt;
   return true;
+}
+
+bool Core::enter_task(const TaskImage& image, bool is_wide, u64 flags) {
+  state.rip = image.eip;
+  state.rflags = flags;
+  for (unsigned i = 0; i < 8; ++i) {
+    state.gpr[i] = is_wide ? image.gpr[i] : (state.gpr[i] & 0xffff0000) | image.gpr[i];
+  }
+  // Until they are loaded the segments are unusable, but the privilege level is the new one.
+  for (unsigned i = 0; i < 6; ++i) state.segment(i) = {.selector = image.selectors[i]};
+  state.segment(x86::kSs).attributes = static_cast<u16>((image.selectors[x86::kCs] & 3u) << 5);
+  state.dr7 &= ~u64{0x155};  // local breakpoint enables
+  update_watch();
+  update_mode();
+  if (is_wide && (state.cr0 & x86::kCr0Pg) != 0 && !set_cr3(image.cr3)) return false;
+  if (!load_task_segments(*this, image)) return false;
+  return state.rip <= state.segment(x86::kCs).limit || raise(x86::kVectorGp, 0);
 }
 
 }  // namespace doppel

@@ -100,6 +100,32 @@ Result<void> check(const CpuidConfig& config) {
   return {};
 }
 
+// A template's name and what is to be added to and taken from it: "host,+la57,-avx2".
+struct TemplateRequest {
+  std::string_view name;
+  FeatureSet added;
+  FeatureSet removed;
+};
+
+Result<TemplateRequest> parse_request(std::string_view text) {
+  TemplateRequest request;
+  size_t end = text.find(',');
+  request.name = text.substr(0, end);
+  while (end != std::string_view::npos) {
+    text.remove_prefix(end + 1);
+    end = text.find(',');
+    const std::string_view item = text.substr(0, end);
+    const auto feature = item.empty() ? std::nullopt : feature_by_name(item.substr(1));
+    const bool is_valid = feature && (item.front() == '+' || item.front() == '-');
+    if (!is_valid) {
+      return fail_usage("'{}' is no change to a CPU template; write +name or -name, as in /proc/cpuinfo",
+                        item);
+    }
+    (item.front() == '+' ? request.added : request.removed).add(*feature);
+  }
+  return request;
+}
+
 }  // namespace
 
 std::vector<std::string_view> CpuidTable::template_names() { return cpu_template_names(); }
@@ -111,9 +137,10 @@ Result<CpuidTable> CpuidTable::create(std::string_view template_name, const Cpui
 Result<CpuidTable> CpuidTable::create(std::string_view template_name, const CpuidConfig& config,
                                       const FeatureSet& host) {
   TRY_VOID(check(config));
-  const auto model = cpu_template(template_name);
+  const TemplateRequest request = TRY(parse_request(template_name));
+  const auto model = cpu_template(request.name);
   if (!model) {
-    return fail_usage("unknown CPU template '{}'; choose one of {}", template_name,
+    return fail_usage("unknown CPU template '{}'; choose one of {}", request.name,
                       fmt::join(cpu_template_names(), ", "));
   }
   CpuidTable table;
@@ -123,9 +150,11 @@ Result<CpuidTable> CpuidTable::create(std::string_view template_name, const Cpui
   table.signature_ = model->signature;
   table.max_basic_leaf_ = kMaxBasicLeaf;
   table.features_ = model->features;
+  table.features_.add(request.added);
   table.features_.intersect(supported_features(host));
   if (config.la57) table.features_.add(Feature::kLa57);
   if (config.cpu_count > 1) table.features_.add(Feature::kHtt);
+  table.features_.remove(request.removed);
   table.features_.remove(config.removed);
   remove_dependents(table.features_);
   return table;
@@ -200,6 +229,7 @@ CpuidResult CpuidTable::version_leaf(const CpuidDynamic& dynamic) const {
   result.ebx = (dynamic.apic_id & 0xff) << 24 | (1u << core_bits() & 0xff) << 16 | kLineSize / 8 << 8;
   constexpr u32 kOsxsave = 1u << 27;
   if (has(Feature::kXsave) && (dynamic.cr4 & kCr4Osxsave) != 0) result.ecx |= kOsxsave;
+  if (!dynamic.is_apic_enabled) result.edx &= ~(1u << feature_info(Feature::kApic).bit);
   return result;
 }
 

@@ -13,14 +13,17 @@ using enum Feature;
 
 // What every model has: an x86-64 processor with the system features that doppel emulates everywhere.
 constexpr FeatureSet kCommon = {
-    kFpu,        kDe,        kPse,     kTsc,    kMsr,         kPae,          kMce,
-    kCx8,        kApic,      kSep,     kMtrr,   kPge,         kMca,          kCmov,
-    kPat,        kPse36,     kClflush, kMmx,    kFxsr,        kSse,          kSse2,
-    kSelfSnoop,  kCx16,      kPcid,    kX2Apic, kTscDeadline, kRdrand,       kHypervisor,
-    kFsgsbase,   kTscAdjust, kSmep,    kErms,   kInvpcid,     kRdseed,       kSmap,
-    kClflushopt, kClwb,      kUmip,    kRdpid,  kFsrm,        kLahf,         kPrefetchw,
-    kSyscall,    kNx,        kPage1Gb, kRdtscp, kLongMode,    kInvariantTsc, kFdpExceptionOnly,
-    kNoFcsFds,
+    kFpu,       kVme,         kDe,        kPse,          kTsc,
+    kMsr,       kPae,         kMce,       kCx8,          kApic,
+    kSep,       kMtrr,        kPge,       kMca,          kCmov,
+    kPat,       kPse36,       kClflush,   kMmx,          kFxsr,
+    kSse,       kSse2,        kSelfSnoop, kCx16,         kPcid,
+    kX2Apic,    kTscDeadline, kRdrand,    kHypervisor,   kFsgsbase,
+    kTscAdjust, kSmep,        kErms,      kInvpcid,      kRdseed,
+    kSmap,      kClflushopt,  kClwb,      kUmip,         kRdpid,
+    kFsrm,      kLahf,        kPrefetchw, kSyscall,      kNx,
+    kPage1Gb,   kRdtscp,      kLongMode,  kInvariantTsc, kFdpExceptionOnly,
+    kNoFcsFds,  kSerialize,
 };
 
 // What the levels of the x86-64 psABI add to the base.

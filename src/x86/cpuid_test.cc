@@ -101,6 +101,32 @@ TEST(CpuidTable, NeverOffersWhatEnginesDoNotRun) {
   EXPECT_EQ(table.query(0xa, 0, {}), CpuidResult{});
 }
 
+TEST(CpuidTable, ChangesFollowTheTemplateName) {
+  const CpuidTable table = make("x86-64-v3,+la57,-avx");
+  EXPECT_TRUE(table.has(kLa57));
+  EXPECT_FALSE(table.has(kAvx));
+  EXPECT_FALSE(table.has(kAvx2));
+}
+
+TEST(CpuidTable, AddedFeaturesNeedTheHost) {
+  EXPECT_FALSE(make("x86-64-v2,+sha_ni", {}, FeatureSet{}).has(kSha));
+  EXPECT_TRUE(make("x86-64-v2,+sha_ni").has(kSha));
+}
+
+TEST(CpuidTable, UnknownChangesAreUsageErrors) {
+  for (const char* name : {"host,", "host,la57", "host,+", "host,+nonsense", "host,+la57,,-avx"}) {
+    const auto table = CpuidTable::create(name, {});
+    ASSERT_FALSE(table.has_value()) << name;
+    EXPECT_TRUE(table.error().is_usage) << name;
+  }
+}
+
+TEST(CpuidTable, HidesAnApicThatIsOff) {
+  const CpuidTable table = make("x86-64-v3");
+  EXPECT_NE(table.query(1, 0, {.is_apic_enabled = true}).edx & 1u << 9, 0u);
+  EXPECT_EQ(table.query(1, 0, {.is_apic_enabled = false}).edx & 1u << 9, 0u);
+}
+
 TEST(CpuidTable, La57IsOfferedWhenAsked) {
   const CpuidTable table = make("x86-64-v3", {.physical_address_bits = 40, .la57 = true});
   EXPECT_EQ(table.query(0x80000008, 0, {}).eax, 0x3928u);

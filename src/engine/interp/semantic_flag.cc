@@ -55,12 +55,9 @@ Flow sti(Interpreter& s, const Op& op, const Insn&) {
   }
   if ((s.state.rflags & x86::kFlagIf) != 0) return Flow::kNext;
   set_flag(s, x86::kFlagIf, true);
-  // The shadow covers the next instruction. It needs to be explicit only when something could come in between:
-  // interrupts are polled between traces only. SDM 3A 6.8.1.
-  if (op.remaining > 1) {
-    s.interrupts_enabled();
-    return Flow::kNext;
-  }
+  // The shadow covers the next instruction. It needs to be explicit only when an interrupt could follow the
+  // instruction after it: they are polled between traces only. SDM 3A 6.8.1.
+  if (op.remaining > 1 && !s.may_have_interrupt()) return Flow::kNext;
   s.state.shadow = kShadowSti;
   s.state.rip = next_rip(s, op);
   return Flow::kJump;

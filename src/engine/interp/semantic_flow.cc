@@ -52,7 +52,7 @@ Flow jump(Interpreter& s, const Op& op, const Insn& insn) {
     u16 selector;
     u64 offset;
     if (!read_far_pointer(s, op, insn, selector, offset)) return Flow::kFault;
-    return jump_of(s.far_jump(selector, offset, insn.operand_size));
+    return jump_of(s.far_jump(selector, offset, insn.operand_size, next_rip(s, op)));
   }
   if (insn.operands[0].kind == OperandKind::kImmediate) return jump_of(go_to(s, relative_target(s, op, insn)));
   u64 target;
@@ -175,13 +175,12 @@ Flow bound(Interpreter& s, const Op& op, const Insn& insn) {
   u64 va;
   u64 lower = 0;
   u64 upper = 0;
-  if (!memory_address(s, op, 2 * size, false, va) || !s.read_linear(va, &lower, size, s.access_mode) ||
-      !s.read_linear(va + size, &upper, size, s.access_mode)) {
+  if (!memory_address(s, op, 2 * size, false, va) || !s.read_linear(va, &lower, size, s.access_mode)) {
     return Flow::kFault;
   }
-  if (index < sign_extend(lower, size) || index > sign_extend(upper, size)) {
-    return s.raise(x86::kVectorBr), Flow::kFault;
-  }
+  if (index < sign_extend(lower, size)) return s.raise(x86::kVectorBr), Flow::kFault;
+  if (!s.read_linear(va + size, &upper, size, s.access_mode)) return Flow::kFault;
+  if (index > sign_extend(upper, size)) return s.raise(x86::kVectorBr), Flow::kFault;
   return Flow::kNext;
 }
 

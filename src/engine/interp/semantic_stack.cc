@@ -191,10 +191,8 @@ Flow popf(Interpreter& s, const Op& op, const Insn& insn) {
   s.state.rflags = ((old & ~mask) | (image & mask) | x86::kFlagReserved1) & ~x86::kFlagRf;
   const u64 changed = old ^ s.state.rflags;
   const bool enables = (changed & s.state.rflags & x86::kFlagIf) != 0;
-  if ((s.state.rflags & x86::kFlagTf) == 0 && (changed & x86::kFlagAc) == 0) {
-    if (enables) s.interrupts_enabled();
-    return Flow::kNext;
-  }
+  const bool opens_window = enables && s.may_have_interrupt();
+  if ((s.state.rflags & x86::kFlagTf) == 0 && (changed & x86::kFlagAc) == 0 && !opens_window) return Flow::kNext;
   s.state.rip = next_rip(s, op);
   return Flow::kJump;
 }
