@@ -188,9 +188,8 @@ void plan_x87(BorrowedPlan& plan, const ZydisDecodedInstruction& instruction) {
   BorrowedStub& traits = plan.traits;
   const auto category = instruction.meta.category;
   if (category == ZYDIS_CATEGORY_X87_ALU || category == ZYDIS_CATEGORY_FCMOV) traits.uses_x87 = true;
-  if (instruction.mnemonic == ZYDIS_MNEMONIC_EMMS || contains(kMmxConversions, instruction.mnemonic)) {
-    traits.uses_mmx = true;
-  }
+  // CVTPI2PS and CVTPI2PD from memory name no MMX register and leave the x87 unit alone.
+  if (instruction.mnemonic == ZYDIS_MNEMONIC_EMMS) traits.uses_mmx = true;
   traits.waits_x87 = traits.uses_x87 || traits.uses_mmx;
   if (!traits.uses_x87) return;
   traits.x87_pointers = X87Pointers::kUpdated;
@@ -213,7 +212,7 @@ bool raises_simd(const ZydisDecodedInstruction& instruction) {
     case ZYDIS_EXCEPTION_CLASS_AVX11:
       return true;
     default:
-      return contains(kMmxConversions, instruction.mnemonic);
+      return contains(kMmxConversions, instruction.mnemonic) || instruction.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
   }
 }
 

@@ -189,7 +189,15 @@ INTERP_INLINE u8 shift_count(Interpreter* s, const Op* op) {
 
 template <Shift kOperation, class T, bool kByCl>
 void INTERP_CALL shift_reg(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  set<T>(s, op->destination, shift<kOperation, T>(get<T>(s, op->destination), shift_count<kByCl>(s, op), flags));
+  const u8 count = shift_count<kByCl>(s, op);
+  [[maybe_unused]] const u64 old = flags;
+  const T result = shift<kOperation, T>(get<T>(s, op->destination), count, flags);
+  // OF after a rotation by more than one is undefined; Intel's processors leave it alone when the count is an
+  // immediate and the operand a register.
+  if constexpr (!kByCl && (kOperation == Shift::kRol || kOperation == Shift::kRor)) {
+    if ((count & (sizeof(T) == 8 ? 63 : 31)) != 1) flags = (flags & ~kPackedOf) | (old & kPackedOf);
+  }
+  set<T>(s, op->destination, result);
   NEXT();
 }
 

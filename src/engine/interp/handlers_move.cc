@@ -167,11 +167,9 @@ template <class From>
 Handler select_extend_to(unsigned to, bool is_memory, AddressKind kind) {
   constexpr bool kSigned = std::is_signed_v<From>;
   if (to == 2) {
-    if constexpr (sizeof(From) < 2) {
-      return select_one_extend<std::conditional_t<kSigned, i16, u16>, From>(is_memory, kind);
-    } else {
-      return nullptr;
-    }
+    // From 16 bits it is a plain move.
+    if constexpr (sizeof(From) <= 2) return select_one_extend<std::conditional_t<kSigned, i16, u16>, From>(is_memory, kind);
+    else return nullptr;
   }
   if (to == 4) return select_one_extend<std::conditional_t<kSigned, i32, u32>, From>(is_memory, kind);
   return select_one_extend<std::conditional_t<kSigned, i64, u64>, From>(is_memory, kind);
@@ -206,7 +204,10 @@ Handler select_extend(bool is_signed, unsigned to, unsigned from, bool is_memory
       return is_signed ? select_extend_to<i8>(to, is_memory, kind) : select_extend_to<u8>(to, is_memory, kind);
     case 2:
       return is_signed ? select_extend_to<i16>(to, is_memory, kind) : select_extend_to<u16>(to, is_memory, kind);
-    case 4: return is_signed && to == 8 ? select_extend_to<i32>(to, is_memory, kind) : nullptr;
+    case 4:
+      // MOVSXD with a 16-bit operand size reads 16 bits. SDM 2B "MOVSX/MOVSXD".
+      if (to == 2) return select_extend_to<i16>(to, is_memory, kind);
+      return is_signed ? select_extend_to<i32>(to, is_memory, kind) : nullptr;
     default: return nullptr;
   }
 }

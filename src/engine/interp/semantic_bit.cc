@@ -26,6 +26,32 @@ T atomic_apply(BitAction action, u8* host, T mask) {
   }
 }
 
+// The word in memory before `mask` was applied to it; `is_locked`: as one atomic step.
+template <BitAction kAction, class T>
+u64 apply_in_host(u8* host, u64 mask, bool is_locked) {
+  if (is_locked) return atomic_apply<T>(kAction, host, static_cast<T>(mask));
+  const T value = load_host<T>(host);
+  if constexpr (kAction != BitAction::kTest) store_host<T>(host, static_cast<T>(apply(kAction, value, mask)));
+  return value;
+}
+
+template <BitAction kAction, class T>
+bool bit_word(Interpreter& s, const Insn& insn, u64 va, u64 mask, u64& value) {
+  constexpr bool kWrites = kAction != BitAction::kTest;
+  u8* host = nullptr;
+  if constexpr (kWrites) host = update_pointer(&s, va, sizeof(T));
+  else host = lookup_read<T>(&s, va);
+  if (host != nullptr) {
+    value = apply_in_host<kAction, T>(host, mask, insn.has_lock);
+    return true;
+  }
+  if (kWrites && !s.probe_write(va, sizeof(T), s.access_mode)) return false;
+  value = 0;
+  if (!s.read_linear(va, &value, sizeof(T), s.access_mode)) return false;
+  const u64 changed = apply(kAction, value, mask);
+  return !kWrites || s.write_linear(va, &changed, sizeof(T), s.access_mode);
+}
+
 // Bit string in memory: a register index selects the word, with sign. SDM 2A "BT".
 template <BitAction kAction>
 Flow bit_memory(Interpreter& s, const Op& op, const Insn& insn, u64 index) {
@@ -41,20 +67,12 @@ Flow bit_memory(Interpreter& s, const Op& op, const Insn& insn, u64 index) {
   }
   const u64 mask = u64{1} << (index & (8 * size - 1));
   u64 va;
-  const bool writes = kAction != BitAction::kTest;
-  if (!s.linear_address(op.segment, offset, size, writes, va)) return Flow::kFault;
-  u64 value = 0;
-  if (writes && !s.probe_write(va, size, s.access_mode)) return Flow::kFault;
-  u8* host = insn.has_lock ? update_pointer(&s, va, size) : nullptr;
-  if (host != nullptr) {
-    if (size == 2) value = atomic_apply<u16>(kAction, host, static_cast<u16>(mask));
-    else if (size == 4) value = atomic_apply<u32>(kAction, host, static_cast<u32>(mask));
-    else value = atomic_apply<u64>(kAction, host, mask);
-  } else {
-    if (!s.read_linear(va, &value, size, s.access_mode)) return Flow::kFault;
-    const u64 changed = apply(kAction, value, mask);
-    if (writes && !s.write_linear(va, &changed, size, s.access_mode)) return Flow::kFault;
-  }
+  u64 value;
+  if (!s.linear_address(op.segment, offset, size, kAction != BitAction::kTest, va)) return Flow::kFault;
+  const bool is_good = size == 2 ? bit_word<kAction, u16>(s, insn, va, mask, value)
+                                 : (size == 4 ? bit_word<kAction, u32>(s, insn, va, mask, value)
+                                              : bit_word<kAction, u64>(s, insn, va, mask, value));
+  if (!is_good) return Flow::kFault;
   set_flag(s, x86::kFlagCf, (value & mask) != 0);
   return Flow::kNext;
 }
@@ -73,13 +91,13 @@ Flow bit_test(Interpreter& s, const Op& op, const Insn& insn) {
 }
 
 // One-source instructions run on the host with the guest's flags and old destination, so that what the manual
-// leaves undefined comes out as the processor does it.
+// leaves undefined comes out as the processor does it. The flags are loaded as in a shift handler.
 #define HOST_UNARY(name, type)                                                                  \
   do {                                                                                          \
     type source = static_cast<type>(value);                                                     \
     type target = static_cast<type>(old);                                                       \
-    asm volatile("push %[f]\n\tpopf\n\t" name " %[b], %[a]\n\tpushf\n\tpop %[f]"                \
-                 : [a] "+r"(target), [f] "+r"(flags) : [b] "r"(source) : "cc");                 \
+    asm("addb $0x7f, %%al\n\tsahf\n\t" name " %[b], %[a]\n\tlahf\n\tseto %%al"                  \
+        : [a] "+r"(target), [f] "+a"(flags) : [b] "r"(source) : "cc");                          \
     result = target;                                                                            \
   } while (false)
 
@@ -89,12 +107,12 @@ Flow bit_test(Interpreter& s, const Op& op, const Insn& insn) {
     if (!read_operand(s, op, insn, 1, value)) return Flow::kFault;                              \
     const Operand& to = insn.operands[0];                                                       \
     const u64 old = read_gpr(s, to.reg, to.size);                                               \
-    u64 flags = (s.state.rflags & x86::kArithmeticFlags) | x86::kFlagReserved1;                 \
+    u64 flags = pack_flags(s.state.rflags);                                                     \
     u64 result;                                                                                 \
     if (to.size == 2) HOST_UNARY(name, u16);                                                    \
     else if (to.size == 4) HOST_UNARY(name, u32);                                               \
     else HOST_UNARY(name, u64);                                                                 \
-    set_arithmetic_flags(s, flags);                                                             \
+    set_arithmetic_flags(s, unpack_flags(flags));                                               \
     write_gpr(s, to.reg, to.size, result);                                                      \
     return Flow::kNext;                                                                         \
   }
@@ -120,8 +138,8 @@ Flow bit_scan(Interpreter& s, const Op& op, const Insn& insn) {
   do {                                                                                                  \
     type target = static_cast<type>(value);                                                             \
     type source = static_cast<type>(fill);                                                              \
-    asm volatile("push %[f]\n\tpopf\n\t" name " %%cl, %[b], %[a]\n\tpushf\n\tpop %[f]"                  \
-                 : [a] "+r"(target), [f] "+r"(flags) : [b] "r"(source), "c"(count) : "cc");             \
+    asm("addb $0x7f, %%al\n\tsahf\n\t" name " %%cl, %[b], %[a]\n\tlahf\n\tseto %%al"                    \
+        : [a] "+r"(target), [f] "+a"(flags) : [b] "r"(source), "c"(count) : "cc");                      \
     result = target;                                                                                    \
   } while (false)
 
@@ -139,7 +157,7 @@ Flow double_shift(Interpreter& s, const Op& op, const Insn& insn) {
   } else {
     value = read_gpr(s, insn.operands[0].reg, size);
   }
-  u64 flags = (s.state.rflags & x86::kArithmeticFlags) | x86::kFlagReserved1;
+  u64 flags = pack_flags(s.state.rflags);
   u64 result;
   if constexpr (kLeft) {
     if (size == 2) DOUBLE_SHIFT("shld", u16);
@@ -155,7 +173,7 @@ Flow double_shift(Interpreter& s, const Op& op, const Insn& insn) {
   } else {
     write_gpr(s, insn.operands[0].reg, size, result);
   }
-  set_arithmetic_flags(s, flags);
+  set_arithmetic_flags(s, unpack_flags(flags));
   return Flow::kNext;
 }
 

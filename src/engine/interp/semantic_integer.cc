@@ -1,5 +1,6 @@
 // Integer instructions without a specialised handler: multiply, divide, exchange, convert, decimal. SDM 2A-2D.
 #include <cstring>
+#include <limits>
 
 #include "engine/interp/semantic.h"
 
@@ -9,72 +10,113 @@ namespace {
 u64& accumulator(Interpreter& s) { return s.state.gpr[x86::kRax]; }
 u64& high_half(Interpreter& s) { return s.state.gpr[x86::kRdx]; }
 
-// One-operand MUL and IMUL.
+// One-operand MUL and IMUL: the host's own, with its flags. RAX is wanted by both the product and LAHF.
+#define MULTIPLY(name, modifier)                                                                       \
+  asm(name " %" modifier "[b]\n\tmovq %%rax, %[low]\n\tlahf\n\tseto %%al"                             \
+      : [low] "=&r"(low), "+a"(captured), "+d"(high) : [b] "r"(source) : "cc")
+
 template <bool kSigned>
 Flow multiply(Interpreter& s, const Op& op, const Insn& insn) {
-  const unsigned size = insn.operands[0].size;
   u64 source;
   if (!read_operand(s, op, insn, 0, source)) return Flow::kFault;
-  u64 low = accumulator(s);
+  u64 captured = accumulator(s);
   u64 high = high_half(s);
-  u64 flags = (s.state.rflags & x86::kArithmeticFlags) | x86::kFlagReserved1;
-#define MULTIPLY(suffix, modifier)                                                                    \
-  if constexpr (kSigned) {                                                                            \
-    asm volatile("push %[f]\n\tpopf\n\timul" suffix " %" modifier "[b]\n\tpushf\n\tpop %[f]"          \
-                 : "+a"(low), "+d"(high), [f] "+r"(flags) : [b] "r"(source) : "cc");                  \
-  } else {                                                                                            \
-    asm volatile("push %[f]\n\tpopf\n\tmul" suffix " %" modifier "[b]\n\tpushf\n\tpop %[f]"           \
-                 : "+a"(low), "+d"(high), [f] "+r"(flags) : [b] "r"(source) : "cc");                  \
+  u64 low;
+  switch (insn.operands[0].size + (kSigned ? 16 : 0)) {
+    case 1: MULTIPLY("mulb", "b"); break;
+    case 2: MULTIPLY("mulw", "w"); break;
+    case 4: MULTIPLY("mull", "k"); break;
+    case 8: MULTIPLY("mulq", "q"); break;
+    case 17: MULTIPLY("imulb", "b"); break;
+    case 18: MULTIPLY("imulw", "w"); break;
+    case 20: MULTIPLY("imull", "k"); break;
+    default: MULTIPLY("imulq", "q"); break;
   }
-  switch (size) {
-    case 1: MULTIPLY("b", "b"); break;
-    case 2: MULTIPLY("w", "w"); break;
-    case 4: MULTIPLY("l", "k"); break;
-    default: MULTIPLY("q", "q"); break;
-  }
-#undef MULTIPLY
   accumulator(s) = low;
   high_half(s) = high;
-  set_arithmetic_flags(s, flags);
+  set_arithmetic_flags(s, unpack_flags(captured));
   return Flow::kNext;
+}
+#undef MULTIPLY
+
+// A double-width dividend and what division makes of it.
+struct Division {
+  u64 low;
+  u64 high;
+  u64 quotient = 0;
+  u64 remainder = 0;
+};
+
+// False: the quotient does not fit, or the divisor is zero.
+bool divide_unsigned_64(Division& division, u64 divisor) {
+  if (division.high >= divisor) return false;
+  asm("divq %[d]"
+      : "=a"(division.quotient), "=d"(division.remainder)
+      : "a"(division.low), "d"(division.high), [d] "r"(divisor)
+      : "cc");
+  return true;
+}
+
+bool divide_signed_64(Division& division, i64 divisor) {
+  const i64 low = static_cast<i64>(division.low);
+  if (divisor == 0) return false;
+  if (division.high == static_cast<u64>(low >> 63) && divisor != -1) {
+    division.quotient = static_cast<u64>(low / divisor);
+    division.remainder = static_cast<u64>(low % divisor);
+    return true;
+  }
+  const u128 dividend = u128{division.high} << 64 | division.low;
+  const bool is_negative = division.high >> 63 != 0;
+  const bool is_opposite = is_negative != (divisor < 0);
+  const u128 magnitude = is_negative ? -dividend : dividend;
+  Division positive{static_cast<u64>(magnitude), static_cast<u64>(magnitude >> 64)};
+  if (!divide_unsigned_64(positive, divisor < 0 ? -static_cast<u64>(divisor) : static_cast<u64>(divisor))) return false;
+  if (positive.quotient > (u64{1} << 63) - (is_opposite ? 0 : 1)) return false;
+  division.quotient = is_opposite ? -positive.quotient : positive.quotient;
+  division.remainder = is_negative ? -positive.remainder : positive.remainder;
+  return true;
+}
+
+// Operands of up to 32 bits, whose dividend fits in 64. `size` in bytes.
+bool divide_narrow_unsigned(Division& division, u64 divisor, unsigned size) {
+  const u64 dividend = division.high << (8 * size) | division.low;
+  if (divisor == 0) return false;
+  division.quotient = dividend / divisor;
+  division.remainder = dividend % divisor;
+  return division.quotient <= size_mask(size);
+}
+
+bool divide_narrow_signed(Division& division, i64 divisor, unsigned size) {
+  const i64 dividend = sign_extend(division.high << (8 * size) | division.low, 2 * size);
+  // The quotient of the smallest dividend by -1 would overflow the host's division.
+  if (divisor == 0 || (divisor == -1 && dividend == std::numeric_limits<i64>::min())) return false;
+  const i64 quotient = dividend / divisor;
+  division.quotient = static_cast<u64>(quotient);
+  division.remainder = static_cast<u64>(dividend % divisor);
+  return sign_extend(division.quotient, size) == quotient;
 }
 
 // DIV and IDIV: #DE for zero and for quotients that do not fit. Flags are undefined and left alone.
 template <bool kSigned>
 Flow divide(Interpreter& s, const Op& op, const Insn& insn) {
   const unsigned size = insn.operands[0].size;
-  u64 raw;
-  if (!read_operand(s, op, insn, 0, raw)) return Flow::kFault;
-  const unsigned bits = 8 * size;
+  u64 divisor;
+  if (!read_operand(s, op, insn, 0, divisor)) return Flow::kFault;
   const u64 mask = size_mask(size);
-  u128 dividend = size == 1 ? u128{accumulator(s) & 0xffff}
-                            : (u128{high_half(s) & mask} << bits) | (accumulator(s) & mask);
-  if (raw == 0) return s.raise(x86::kVectorDe), Flow::kFault;
-  u64 quotient;
-  u64 remainder;
+  Division division{accumulator(s) & mask, (size == 1 ? accumulator(s) >> 8 : high_half(s)) & mask};
+  bool is_good;
   if constexpr (kSigned) {
-    const unsigned shift = 128 - 2 * bits;
-    const i128 wide = static_cast<i128>(dividend << shift) >> shift;
-    const i64 divisor = sign_extend(raw, size);
-    // The one quotient that overflows 128 bits itself.
-    const bool is_extreme = divisor == -1 && dividend << shift == u128{1} << 127;
-    if (is_extreme) return s.raise(x86::kVectorDe), Flow::kFault;
-    const i128 result = wide / divisor;
-    const i128 limit = i128{1} << (bits - 1);
-    if (result >= limit || result < -limit) return s.raise(x86::kVectorDe), Flow::kFault;
-    quotient = static_cast<u64>(result);
-    remainder = static_cast<u64>(wide % divisor);
+    const i64 extended = sign_extend(divisor, size);
+    is_good = size == 8 ? divide_signed_64(division, extended) : divide_narrow_signed(division, extended, size);
   } else {
-    const u128 result = dividend / raw;
-    if (result > mask) return s.raise(x86::kVectorDe), Flow::kFault;
-    quotient = static_cast<u64>(result);
-    remainder = static_cast<u64>(dividend % raw);
+    is_good = size == 8 ? divide_unsigned_64(division, divisor) : divide_narrow_unsigned(division, divisor, size);
   }
+  if (!is_good) return s.raise(x86::kVectorDe), Flow::kFault;
   if (size == 1) {
-    write_gpr(s, 0, 2, (quotient & 0xff) | (remainder & 0xff) << 8);
+    write_gpr(s, 0, 2, (division.quotient & 0xff) | (division.remainder & 0xff) << 8);
   } else {
-    write_gpr(s, x86::kRax * 8, size, quotient);
-    write_gpr(s, x86::kRdx * 8, size, remainder);
+    write_gpr(s, x86::kRax * 8, size, division.quotient);
+    write_gpr(s, x86::kRdx * 8, size, division.remainder);
   }
   return Flow::kNext;
 }
@@ -109,21 +151,19 @@ Flow movbe(Interpreter& s, const Op& op, const Insn& insn) {
   return fault_of(write_operand(s, op, insn, 0, __builtin_bswap64(value) >> (64 - 8 * size)));
 }
 
-// Reads the memory or register operand 0 for an update that is atomic where LOCK (or XCHG) asks for it.
+// A memory operand to be read and written as one.
 struct Update {
   u64 va = 0;
   u8* host = nullptr;  // operand memory for host atomics; nullptr: use read and write
 };
 
+// Makes sure that the operand can be written. Fills `value` only when there is no host pointer.
 bool begin_update(Interpreter& s, const Op& op, unsigned size, Update& update, u64& value) {
-  if (!memory_address(s, op, size, true, update.va) || !s.probe_write(update.va, size, s.access_mode)) return false;
+  if (!memory_address(s, op, size, true, update.va)) return false;
   update.host = update_pointer(&s, update.va, size);
+  if (update.host != nullptr) return true;
   value = 0;
-  if (update.host != nullptr) {
-    std::memcpy(&value, update.host, size);
-    return true;
-  }
-  return s.read_linear(update.va, &value, size, s.access_mode);
+  return s.probe_write(update.va, size, s.access_mode) && s.read_linear(update.va, &value, size, s.access_mode);
 }
 
 template <class T>
@@ -135,17 +175,15 @@ bool swap_if_equal(u8* host, u64& expected, u64 desired) {
   return is_done;
 }
 
-// Stores `desired` if the operand still holds `expected`; else loads what it holds into `expected`.
-bool commit_update(Interpreter& s, const Update& update, unsigned size, u64& expected, u64 desired, bool& is_done) {
-  is_done = true;
-  if (update.host == nullptr) return s.write_linear(update.va, &desired, size, s.access_mode);
+// Calls `f` with a value of the unsigned type of `size` bytes.
+template <class F>
+INTERP_INLINE auto with_width(unsigned size, F f) {
   switch (size) {
-    case 1: is_done = swap_if_equal<u8>(update.host, expected, desired); break;
-    case 2: is_done = swap_if_equal<u16>(update.host, expected, desired); break;
-    case 4: is_done = swap_if_equal<u32>(update.host, expected, desired); break;
-    default: is_done = swap_if_equal<u64>(update.host, expected, desired); break;
+    case 1: return f(u8{});
+    case 2: return f(u16{});
+    case 4: return f(u32{});
+    default: return f(u64{});
   }
-  return true;
 }
 
 Flow xchg(Interpreter& s, const Op& op, const Insn& insn) {
@@ -154,56 +192,53 @@ Flow xchg(Interpreter& s, const Op& op, const Insn& insn) {
   const unsigned size = reg.size;
   const u64 desired = read_gpr(s, reg.reg, size);
   Update update;
-  u64 value;
-  if (!begin_update(s, op, size, update, value)) return Flow::kFault;
-  for (bool is_done = false; !is_done;) {
-    if (!commit_update(s, update, size, value, desired, is_done)) return Flow::kFault;
+  u64 old = 0;
+  if (!begin_update(s, op, size, update, old)) return Flow::kFault;
+  if (update.host != nullptr) {
+    // Locked with or without the prefix. SDM 2C "XCHG".
+    old = with_width(size, [&]<class T>(T) -> u64 {
+      return __atomic_exchange_n(reinterpret_cast<T*>(update.host), static_cast<T>(desired), __ATOMIC_SEQ_CST);
+    });
+  } else if (!s.write_linear(update.va, &desired, size, s.access_mode)) {
+    return Flow::kFault;
   }
-  write_gpr(s, reg.reg, size, value);
+  write_gpr(s, reg.reg, size, old);
   return Flow::kNext;
 }
 
-void add_flags(Interpreter& s, unsigned size, u64 a, u64 b, u64& sum) {
-  u64 flags = pack_flags(s.state.rflags);
-  switch (size) {
-    case 1: sum = alu<Alu::kAdd, u8>(static_cast<u8>(a), static_cast<u8>(b), flags); break;
-    case 2: sum = alu<Alu::kAdd, u16>(static_cast<u16>(a), static_cast<u16>(b), flags); break;
-    case 4: sum = alu<Alu::kAdd, u32>(static_cast<u32>(a), static_cast<u32>(b), flags); break;
-    default: sum = alu<Alu::kAdd, u64>(a, b, flags); break;
-  }
+template <Alu kOperation>
+u64 sized_alu(Interpreter& s, unsigned size, u64 a, u64 b) {
+  u64 flags = 0;
+  const u64 result = with_width(size, [&]<class T>(T) -> u64 {
+    return alu<kOperation, T>(static_cast<T>(a), static_cast<T>(b), flags);
+  });
   set_arithmetic_flags(s, unpack_flags(flags));
-}
-
-void compare_flags(Interpreter& s, unsigned size, u64 a, u64 b) {
-  u64 flags = pack_flags(s.state.rflags);
-  switch (size) {
-    case 1: alu<Alu::kCmp, u8>(static_cast<u8>(a), static_cast<u8>(b), flags); break;
-    case 2: alu<Alu::kCmp, u16>(static_cast<u16>(a), static_cast<u16>(b), flags); break;
-    case 4: alu<Alu::kCmp, u32>(static_cast<u32>(a), static_cast<u32>(b), flags); break;
-    default: alu<Alu::kCmp, u64>(a, b, flags); break;
-  }
-  set_arithmetic_flags(s, unpack_flags(flags));
+  return result;
 }
 
 Flow xadd(Interpreter& s, const Op& op, const Insn& insn) {
   const Operand& source = insn.operands[1];
   const unsigned size = source.size;
   const u64 addend = read_gpr(s, source.reg, size);
-  u64 sum;
   if (insn.operands[0].kind == OperandKind::kGpr) {
     const u64 old = read_gpr(s, insn.operands[0].reg, size);
-    add_flags(s, size, old, addend, sum);
+    const u64 sum = sized_alu<Alu::kAdd>(s, size, old, addend);
     write_gpr(s, source.reg, size, old);
     write_gpr(s, insn.operands[0].reg, size, sum);
     return Flow::kNext;
   }
   Update update;
-  u64 old;
+  u64 old = 0;
   if (!begin_update(s, op, size, update, old)) return Flow::kFault;
-  for (bool is_done = false; !is_done;) {
-    add_flags(s, size, old, addend, sum);
-    if (!commit_update(s, update, size, old, sum, is_done)) return Flow::kFault;
+  if (update.host != nullptr) {
+    old = with_width(size, [&]<class T>(T) -> u64 {
+      return __atomic_fetch_add(reinterpret_cast<T*>(update.host), static_cast<T>(addend), __ATOMIC_SEQ_CST);
+    });
+  } else {
+    const u64 sum = old + addend;
+    if (!s.write_linear(update.va, &sum, size, s.access_mode)) return Flow::kFault;
   }
+  sized_alu<Alu::kAdd>(s, size, old, addend);
   write_gpr(s, source.reg, size, old);
   return Flow::kNext;
 }
@@ -216,20 +251,22 @@ Flow cmpxchg(Interpreter& s, const Op& op, const Insn& insn) {
   u64 old;
   if (insn.operands[0].kind == OperandKind::kGpr) {
     old = read_gpr(s, insn.operands[0].reg, size);
-    compare_flags(s, size, expected, old);
+    sized_alu<Alu::kCmp>(s, size, expected, old);
     if (old == expected) write_gpr(s, insn.operands[0].reg, size, desired);
     else write_gpr(s, x86::kRax * 8, size, old);
     return Flow::kNext;
   }
   Update update;
   if (!begin_update(s, op, size, update, old)) return Flow::kFault;
-  bool is_done = false;
-  while (!is_done && old == expected) {
-    if (!commit_update(s, update, size, old, desired, is_done)) return Flow::kFault;
+  if (update.host != nullptr) {
+    old = expected;
+    with_width(size, [&]<class T>(T) -> bool { return swap_if_equal<T>(update.host, old, desired); });
+  } else {
+    // A failed comparison writes the old value back. SDM 2A "CMPXCHG".
+    const u64& stored = old == expected ? desired : old;
+    if (!s.write_linear(update.va, &stored, size, s.access_mode)) return Flow::kFault;
   }
-  // A failed comparison writes the old value back. SDM 2A "CMPXCHG".
-  if (!is_done && update.host == nullptr && !s.write_linear(update.va, &old, size, s.access_mode)) return Flow::kFault;
-  compare_flags(s, size, expected, old);
+  sized_alu<Alu::kCmp>(s, size, expected, old);
   if (old != expected) write_gpr(s, x86::kRax * 8, size, old);
   return Flow::kNext;
 }

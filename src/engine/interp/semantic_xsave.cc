@@ -38,10 +38,56 @@ bool check_extended(Interpreter& s) {
   return (s.state.cr0 & x86::kCr0Ts) == 0 || s.raise(x86::kVectorNm);
 }
 
-bool area_address(Interpreter& s, const Op& op, unsigned size, unsigned alignment, bool is_write, u64& va) {
-  if (!memory_address(s, op, size, is_write, va)) return false;
-  return (va & (alignment - 1)) == 0 || s.raise(x86::kVectorGp, 0);
-}
+// A save area in guest memory. Each of its parts is addressed by itself: offsets wrap at the address size.
+class Area {
+ public:
+  Area(Interpreter& s, const Op& op) : s_(s), op_(op), start_(any_offset(&s, &op, trace_base(s, op))) {
+    switch (op.address_mode & kAddressSizeMask) {
+      case kAddress16: mask_ = 0xffff; break;
+      case kAddress32: mask_ = 0xffffffff; break;
+      default: mask_ = ~u64{0}; break;
+    }
+  }
+
+  bool check_alignment(unsigned alignment, bool is_write) {
+    u64 va;
+    if (!s_.linear_address(op_.segment, start_, 1, is_write, va)) return false;
+    return (va & (alignment - 1)) == 0 || s_.raise(x86::kVectorGp, 0);
+  }
+  bool read(unsigned at, u8* out, unsigned size) {
+    return each_part(at, size, false, [&](u64 va, unsigned done, unsigned part) {
+      return s_.read_linear(va, out + done, part, s_.access_mode);
+    });
+  }
+  bool probe_write(unsigned at, unsigned size) {
+    return each_part(at, size, true,
+                     [&](u64 va, unsigned, unsigned part) { return s_.probe_write(va, part, s_.access_mode); });
+  }
+  bool write(unsigned at, const u8* data, unsigned size) {
+    return each_part(at, size, true, [&](u64 va, unsigned done, unsigned part) {
+      return s_.write_linear(va, data + done, part, s_.access_mode);
+    });
+  }
+
+ private:
+  template <class F>
+  bool each_part(unsigned at, unsigned size, bool is_write, F f) {
+    for (unsigned done = 0; done < size;) {
+      const u64 offset = (start_ + at + done) & mask_;
+      const u64 room = mask_ - offset;  // one less than the bytes up to the wrap
+      const unsigned part = room < size - done ? static_cast<unsigned>(room + 1) : size - done;
+      u64 va;
+      if (!s_.linear_address(op_.segment, offset, part, is_write, va) || !f(va, done, part)) return false;
+      done += part;
+    }
+    return true;
+  }
+
+  Interpreter& s_;
+  const Op& op_;
+  u64 start_;
+  u64 mask_;
+};
 
 // x87 part of the legacy area; the pointers' layout depends on REX.W. SDM 1 table 10-2.
 void store_x87(const CpuState& state, bool is_wide, u8* area) {
@@ -97,16 +143,18 @@ void load_avx(Interpreter& s, const u8* area) {
 }
 
 Flow fxsave(Interpreter& s, const Op& op, const Insn& insn) {
-  u64 va;
-  if (!check_legacy(s) || !area_address(s, op, kLegacySize, 16, true, va)) return Flow::kFault;
+  Area memory(s, op);
   u8 area[kLegacySize] = {};
   // Bytes 464..511 are the guest's own and stay.
-  if (!s.read_linear(va, area, kLegacySize, s.access_mode)) return Flow::kFault;
+  if (!check_legacy(s) || !memory.check_alignment(16, true) || !memory.probe_write(0, kLegacySize) ||
+      !memory.read(0, area, kLegacySize)) {
+    return Flow::kFault;
+  }
   store_x87(s.state, insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE64, area);
   std::memcpy(area + 24, &s.state.fx.mxcsr, 4);
   std::memcpy(area + 28, &s.state.fx.mxcsr_mask, 4);
   store_sse(s, area);
-  return fault_of(s.write_linear(va, area, kLegacySize, s.access_mode));
+  return fault_of(memory.write(0, area, kLegacySize));
 }
 
 bool check_mxcsr(Interpreter& s, const u8* area, u32& mxcsr) {
@@ -115,11 +163,11 @@ bool check_mxcsr(Interpreter& s, const u8* area, u32& mxcsr) {
 }
 
 Flow fxrstor(Interpreter& s, const Op& op, const Insn& insn) {
-  u64 va;
+  Area memory(s, op);
   u8 area[kLegacySize];
   u32 mxcsr;
-  if (!check_legacy(s) || !area_address(s, op, kLegacySize, 16, false, va) ||
-      !s.read_linear(va, area, kLegacySize, s.access_mode) || !check_mxcsr(s, area, mxcsr)) {
+  if (!check_legacy(s) || !memory.check_alignment(16, false) || !memory.read(0, area, kLegacySize) ||
+      !check_mxcsr(s, area, mxcsr)) {
     return Flow::kFault;
   }
   load_x87(s.state, insn.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64, area);
@@ -159,10 +207,10 @@ Flow xsave(Interpreter& s, const Op& op, const Insn& insn) {
   const u64 in_use = components_in_use(s.state);
   // XSAVEC's area ends with the last requested component; AVX lies at the same place in both formats.
   const unsigned size = (components & x86::kXcr0Avx) != 0 ? kAreaSize : kAvxOffset;
-  u64 va;
+  Area memory(s, op);
   u8 area[kAreaSize];
-  if (!check_extended(s) || !area_address(s, op, size, 64, true, va) ||
-      !s.probe_write(va, size, s.access_mode) || !s.read_linear(va, area, size, s.access_mode)) {
+  if (!check_extended(s) || !memory.check_alignment(64, true) || !memory.probe_write(0, size) ||
+      !memory.read(0, area, size)) {
     return Flow::kFault;
   }
   const u64 saved = kCompact ? components & in_use : components;
@@ -176,12 +224,14 @@ Flow xsave(Interpreter& s, const Op& op, const Insn& insn) {
   Header header;
   std::memcpy(&header, area + kHeaderOffset, sizeof(header));
   if constexpr (kCompact) {
-    header = {.xstate_bv = components & in_use, .xcomp_bv = kCompacted | components, .reserved = {}};
+    // The rest of the header is not written. SDM 1 13.10.
+    header.xstate_bv = components & in_use;
+    header.xcomp_bv = kCompacted | components;
   } else {
     header.xstate_bv = (header.xstate_bv & ~components) | (components & in_use);
   }
   std::memcpy(area + kHeaderOffset, &header, sizeof(header));
-  return fault_of(s.write_linear(va, area, size, s.access_mode));
+  return fault_of(memory.write(0, area, size));
 }
 
 // SDM 1 13.8: what makes XRSTOR fault.
@@ -200,10 +250,9 @@ bool check_header(Interpreter& s, const Header& header) {
 
 Flow xrstor(Interpreter& s, const Op& op, const Insn& insn) {
   const u64 components = requested(s);
-  u64 va;
+  Area memory(s, op);
   u8 area[kAreaSize] = {};
-  if (!check_extended(s) || !area_address(s, op, kAvxOffset, 64, false, va) ||
-      !s.read_linear(va, area, kAvxOffset, s.access_mode)) {
+  if (!check_extended(s) || !memory.check_alignment(64, false) || !memory.read(0, area, kAvxOffset)) {
     return Flow::kFault;
   }
   Header header;
@@ -212,7 +261,7 @@ Flow xrstor(Interpreter& s, const Op& op, const Insn& insn) {
   const bool is_compacted = (header.xcomp_bv & kCompacted) != 0;
   const u64 present = components & header.xstate_bv;
   if ((present & x86::kXcr0Avx) != 0 &&
-      !s.read_linear(va + kAvxOffset, area + kAvxOffset, kAreaSize - kAvxOffset, s.access_mode)) {
+      !memory.read(kAvxOffset, area + kAvxOffset, kAreaSize - kAvxOffset)) {
     return Flow::kFault;
   }
   u32 mxcsr = s.state.fx.mxcsr;
