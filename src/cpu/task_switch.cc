@@ -106,10 +106,11 @@ bool load_task_segments(Core& core, const TaskImage& image) {
     return true;
   }
   const unsigned new_cpl = image.selectors[x86::kCs] & 3u;
+  // The stack first, so that faults of the other segments have one.
   Segment ss;
   if (!core.load_stack_segment(image.selectors[x86::kSs], new_cpl, x86::kVectorTs, ss)) return false;
-  if (!load_task_code(core, image.selectors[x86::kCs])) return false;
   state.segment(x86::kSs) = ss;
+  if (!load_task_code(core, image.selectors[x86::kCs])) return false;
   core.update_mode();
   for (const unsigned index : {x86::kEs, x86::kDs, x86::kFs, x86::kGs}) {
     if (!load_task_segment(core, index, image.selectors[index])) return false;

@@ -67,23 +67,24 @@ no_smep:
         call    rbx
         END
         EXPECT_OK
-        ; Implicit supervisor accesses: a descriptor table on a user page faults in spite of AC.
-        mov     rsi, GDT
-        mov     rdi, FREE_PAGES + 0x800
-        mov     ecx, 0x100 / 8
-        rep movsq
-        mov     word [SCRATCH], 0xff
-        mov     rax, TESTVA + 0x800
-        mov     [SCRATCH + 2], rax
+        ; Implicit supervisor accesses: a descriptor table on a user page faults in spite of AC. It is the LDT,
+        ; because delivering the fault needs the GDT.
+        SET_DESC GDT + FREE_SEL, 0x800, 0xff, 0x82, 0
+        SET_DESC_BASE_HIGH GDT + FREE_SEL, TESTVA >> 32
+        mov     rax, [GDT + DATA32]
+        mov     [FREE_PAGES + 0x808], rax
+        mov     eax, FREE_SEL
+        lldt    ax
         SET_FLAGS FL_AC
         TRY     L64_0
-        lgdt    [abs SCRATCH]
-        mov     eax, DATA32
+        mov     eax, 8 | 4
         AT
         mov     es, eax
         END
         EXPECT  PF, 1  ; qemu-deviates: AC opens implicit accesses in ring 0; bochs-deviates: the same
-        CHECK_EQ [out_cr2], TESTVA + 0x800 + DATA32  ; qemu-deviates: AC opens implicit accesses in ring 0; bochs-deviates: the same
+        CHECK_EQ [out_cr2], TESTVA + 0x808  ; qemu-deviates: AC opens implicit accesses in ring 0; bochs-deviates: the same
+        xor     eax, eax
+        lldt    ax
         ; STAC and CLAC outside ring 0 are #UD.
         CR      cr4, 0, CR4_SMAP
         mov     ecx, 2048

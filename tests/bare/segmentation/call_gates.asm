@@ -154,7 +154,13 @@ GATE equ FREE_SEL + 0x100
         TRY     L64_0
         call    dword far [SCRATCH]
         END
-        EXPECT  GP, GATE  ; bochs-deviates: upper type not checked; qemu-deviates: upper type not checked
+        EXPECT  UD, NOERR, target
+        mov     dword [GATE_AT + 12], 0x100             ; the type field of the upper half
+        TRY     L64_0
+        call    dword far [SCRATCH]
+        END
+        EXPECT  GP, GATE
+        mov     dword [GATE_AT + 12], 0
         mov     word [SCRATCH + 4], GATE
         TRY     L64_0
         jmp     dword far [SCRATCH]
