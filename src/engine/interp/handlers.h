@@ -88,13 +88,17 @@ template <class T>
 INTERP_INLINE u8* lookup_read(Interpreter* s, u64 va) {
   const TlbEntry& entry = s->tlb[tlb_index(va)];
   if (entry.read_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]] return nullptr;
-  return reinterpret_cast<u8*>(va + entry.addend);
+  u8* host = reinterpret_cast<u8*>(va + entry.addend);
+  __builtin_assume(host != nullptr);
+  return host;
 }
 template <class T>
 INTERP_INLINE u8* lookup_write(Interpreter* s, u64 va) {
   const TlbEntry& entry = s->tlb[tlb_index(va)];
   if (entry.write_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]] return nullptr;
-  return reinterpret_cast<u8*>(va + entry.addend);
+  u8* host = reinterpret_cast<u8*>(va + entry.addend);
+  __builtin_assume(host != nullptr);
+  return host;
 }
 template <class T>
 INTERP_INLINE T load_host(const u8* host) {

@@ -92,6 +92,69 @@ void INTERP_CALL stub_memory(Interpreter* s, const Op* op, u64 flags, u64 base) 
   NEXT();
 }
 
+// Scalar arithmetic in the commonest case: default control bits, inexact already recorded, and finite normal numbers
+// all around, so that no exception flag can change. Anything else goes through the stub. SDM 1 11.5.
+enum class Scalar : u8 { kAdd, kSub, kMul, kDiv };
+constexpr u32 kMxcsrInexactDefault = 0x1fa0;
+
+INTERP_INLINE bool is_normal(double value) {
+  return (bits(__builtin_bit_cast(u64, value), 52, 11) - 1) < 0x7fe;
+}
+INTERP_INLINE bool is_normal(float value) {
+  return (bits(__builtin_bit_cast(u32, value), 23, 8) - 1) < 0xfe;
+}
+
+template <Scalar kOperation, class T>
+INTERP_INLINE T scalar(T a, T b) {
+  if constexpr (kOperation == Scalar::kAdd) return a + b;
+  if constexpr (kOperation == Scalar::kSub) return a - b;
+  if constexpr (kOperation == Scalar::kMul) return a * b;
+  if constexpr (kOperation == Scalar::kDiv) return a / b;
+}
+
+template <Scalar kOperation, class T, class A>
+void INTERP_CALL scalar_operation(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  constexpr bool kMemory = !std::is_same_v<A, Any>;
+  T b;
+  if constexpr (kMemory) {
+    const u8* host = lookup_read<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]] GOTO(call_semantic);
+    b = load_host<T>(host);
+  } else {
+    b = load_host<T>(reinterpret_cast<const u8*>(&xmm(s, op->source)));
+  }
+  u8* destination = reinterpret_cast<u8*>(&xmm(s, op->destination));
+  const T a = load_host<T>(destination);
+  const T result = scalar<kOperation, T>(a, b);
+  const bool is_common = s->state.fx.mxcsr == kMxcsrInexactDefault && is_normal(a) && is_normal(b) && is_normal(result);
+  if (!is_common || !has_sse(s)) [[unlikely]] {
+    if constexpr (kMemory) GOTO((stub_memory<A, false, false>));
+    else GOTO(stub_registers<false>);
+  }
+  store_host<T>(destination, result);
+  NEXT();
+}
+
+template <Scalar kOperation, class T>
+Handler select_one_scalar(AddressKind kind, bool has_memory) {
+  if (!has_memory) return &scalar_operation<kOperation, T, Any>;
+  return by_address(kind, []<class A>() -> Handler { return &scalar_operation<kOperation, T, A>; });
+}
+
+Handler select_scalar(u16 mnemonic, AddressKind kind, bool has_memory) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_ADDSD: return select_one_scalar<Scalar::kAdd, double>(kind, has_memory);
+    case ZYDIS_MNEMONIC_SUBSD: return select_one_scalar<Scalar::kSub, double>(kind, has_memory);
+    case ZYDIS_MNEMONIC_MULSD: return select_one_scalar<Scalar::kMul, double>(kind, has_memory);
+    case ZYDIS_MNEMONIC_DIVSD: return select_one_scalar<Scalar::kDiv, double>(kind, has_memory);
+    case ZYDIS_MNEMONIC_ADDSS: return select_one_scalar<Scalar::kAdd, float>(kind, has_memory);
+    case ZYDIS_MNEMONIC_SUBSS: return select_one_scalar<Scalar::kSub, float>(kind, has_memory);
+    case ZYDIS_MNEMONIC_MULSS: return select_one_scalar<Scalar::kMul, float>(kind, has_memory);
+    case ZYDIS_MNEMONIC_DIVSS: return select_one_scalar<Scalar::kDiv, float>(kind, has_memory);
+    default: return nullptr;
+  }
+}
+
 // The moves that need no stub.
 enum class Move : u8 { kNone, kAligned, kUnaligned, kScalar4, kScalar8 };
 
@@ -138,6 +201,7 @@ Handler select_vector(const Op&, const Insn& insn, AddressKind kind, bool has_me
       });
     }
   }
+  if (const Handler handler = select_scalar(insn.mnemonic, kind, has_memory)) return handler;
   const bool has_flags = stub.reads_flags || stub.writes_flags;
   if (!has_memory) return has_flags ? &stub_registers<true> : &stub_registers<false>;
   return by_address(kind, [&]<class A>() -> Handler {
