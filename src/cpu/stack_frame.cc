@@ -6,7 +6,8 @@ namespace doppel {
 bool is_within_limit(const Segment& segment, u64 offset, unsigned size) {
   const u64 last = offset + size - 1;
   const bool is_expand_down = segment.is_code_or_data() && (segment.type() & 0xc) == 4;
-  if (!is_expand_down) return last <= segment.limit && last >= offset;
+  // SDM 3A 5.3: with a limit of 4 GiB an access beyond it need not fault; on Intel's processors it wraps.
+  if (!is_expand_down) return segment.limit == 0xffffffff || (last <= segment.limit && last >= offset);
   const u64 upper = segment.is_32bit() ? 0xffffffff : 0xffff;
   return offset > segment.limit && last <= upper;
 }

@@ -234,6 +234,10 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
     case ZYDIS_MNEMONIC_FNSTENV:
     case ZYDIS_MNEMONIC_FRSTOR:
     case ZYDIS_MNEMONIC_FLDENV:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
     case ZYDIS_MNEMONIC_FXSAVE:
     case ZYDIS_MNEMONIC_FXSAVE64:
     case ZYDIS_MNEMONIC_XSAVE:
@@ -250,6 +254,9 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
     case ZYDIS_MNEMONIC_CMPSD:
     case ZYDIS_MNEMONIC_CMPSQ:
       latitude.has_two_reads = true;
+      break;
+    case ZYDIS_MNEMONIC_FSTP:
+      latitude.has_partial_stores = instruction.operands[0].size == 80;
       break;
     case ZYDIS_MNEMONIC_POPA:
     case ZYDIS_MNEMONIC_POPAD:

@@ -47,11 +47,13 @@ Result<std::unique_ptr<VcpuBackend>> VcpuBackend::create(const EngineFactory& fa
 }
 
 void VcpuBackend::place(const Placement& placement) {
-  if (placement_.length != 0) {
-    const std::array<u8, 15> filler = {kInt3, kInt3, kInt3, kInt3, kInt3, kInt3, kInt3, kInt3,
-                                       kInt3, kInt3, kInt3, kInt3, kInt3, kInt3, kInt3};
-    VERIFY(memory_->write(world_.code() + (placement_.address - kCodeBase), filler));
-  }
+  // All of it: the instruction before may have written anywhere.
+  static constexpr auto kFiller = [] {
+    std::array<u8, kCodeSize> bytes = {};
+    bytes.fill(kInt3);
+    return bytes;
+  }();
+  VERIFY(memory_->write(world_.code(), kFiller));
   placement_ = placement;
   VERIFY(memory_->write(world_.code() + (placement.address - kCodeBase), placement.code()));
   start_ = world_.initial_state(placement.is_compat);

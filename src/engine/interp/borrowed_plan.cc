@@ -212,7 +212,7 @@ bool raises_simd(const ZydisDecodedInstruction& instruction) {
     case ZYDIS_EXCEPTION_CLASS_AVX11:
       return true;
     default:
-      return contains(kMmxConversions, instruction.mnemonic) || instruction.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
+      return contains(kMmxConversions, instruction.mnemonic);
   }
 }
 

@@ -392,10 +392,9 @@ Flow aam(Interpreter& s, const Op&, const Insn& insn) {
 
 Flow aad(Interpreter& s, const Op&, const Insn& insn) {
   const u64 ax = accumulator(s);
-  const u8 al = static_cast<u8>(ax + (ax >> 8 & 0xff) * (insn.immediate & 0xff));
+  // The flags left undefined are those of the addition.
+  const u64 al = sized_alu<Alu::kAdd>(s, 1, ax, (ax >> 8 & 0xff) * (insn.immediate & 0xff));
   write_gpr(s, 0, 2, al);
-  s.state.rflags &= ~(x86::kFlagCf | x86::kFlagAf | x86::kFlagOf);
-  set_szp(s, al);
   return Flow::kNext;
 }
 

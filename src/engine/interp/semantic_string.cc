@@ -7,9 +7,11 @@
 namespace doppel::interp {
 namespace {
 
-// Elements done by one execution of a repeated instruction before interrupts get their turn; a fixed number, so
-// that instruction counts do not depend on when the host looks.
-constexpr u64 kMaxElements = 65536;
+// Work done by one execution of a repeated instruction before timers and interrupts get their turn; a fixed amount,
+// so that instruction counts do not depend on when the host looks. An element of a block is one unit, an element on
+// its own (it may reach a device) costs what so many of a block do.
+constexpr u64 kMaxWork = 65536;
+constexpr u64 kSingleElementWork = 64;
 
 // Register view of a string instruction: addresses, direction and count by address size.
 class StringState {
@@ -37,12 +39,11 @@ class StringState {
     if (is_repeated_) set(x86::kRcx, s_.state.gpr[x86::kRcx] - elements);
   }
 
-  // What a repeated instruction does before its first element: 32-bit addressing clears the upper half of RCX; with
-  // a count of zero MOVS and STOS clear those of their pointers too. As Intel's processors do it.
+  // What a repeated instruction does before its first element: 32-bit addressing clears the upper half of RCX; MOVS
+  // and STOS clear those of their pointers too. As Intel's processors do it.
   void begin(bool uses_source = false, bool uses_destination = false) {
     if (!is_repeated_ || mask_ != 0xffffffff) return;
     set(x86::kRcx, s_.state.gpr[x86::kRcx]);
-    if (count() != 0) return;
     if (uses_source) set(x86::kRsi, s_.state.gpr[x86::kRsi]);
     if (uses_destination) set(x86::kRdi, s_.state.gpr[x86::kRdi]);
   }
@@ -84,13 +85,13 @@ class StringState {
 // Repeats `step` (which does 1..limit elements and returns how many, 0 = fault) until the count is used up.
 template <class Step>
 Flow repeat(Interpreter& s, StringState& string, Step step) {
-  u64 allowed = s.stops_after_each_repetition() ? 1 : kMaxElements;
+  u64 allowed = s.stops_after_each_repetition() ? 1 : kMaxWork;
   while (string.count() != 0) {
     const u64 done = step(std::min(allowed, string.count()));
     if (done == 0) return Flow::kFault;
     string.consume(done);
     if (!string.is_repeated()) return Flow::kNext;
-    allowed -= done;
+    allowed -= std::min(allowed, done == 1 ? kSingleElementWork : done);
     if (allowed == 0 && string.count() != 0) {
       s.is_repeating = true;
       return Flow::kJump;  // RIP still names this instruction
@@ -218,7 +219,7 @@ Flow repeat_compare(Interpreter& s, StringState& string, const Insn& insn, Step 
   string.begin();
   bool goes_on = true;
   const u64 old_flags = s.state.rflags;
-  u64 allowed = s.stops_after_each_repetition() ? 1 : kMaxElements;
+  u64 allowed = s.stops_after_each_repetition() ? 1 : kMaxWork / kSingleElementWork;
   while (goes_on && string.count() != 0) {
     if (allowed-- == 0) {
       s.is_repeating = true;
@@ -243,9 +244,10 @@ Flow cmps(Interpreter& s, const Op& op, const Insn& insn) {
     u64 destination;
     u64 a = 0;
     u64 b = 0;
-    if (!string.source_address(source) || !string.destination_address(false, destination) ||
-        !s.read_linear(source, &a, string.size(), s.access_mode) ||
-        !s.read_linear(destination, &b, string.size(), s.access_mode)) {
+    // The order that decides between two faults is the processor's own; this is Intel's.
+    if (!string.destination_address(false, destination) ||
+        !s.read_linear(destination, &b, string.size(), s.access_mode) || !string.source_address(source) ||
+        !s.read_linear(source, &a, string.size(), s.access_mode)) {
       return false;
     }
     compare(s, string.size(), a, b);

@@ -73,12 +73,11 @@ bool each_enabled(Interpreter& s, const Op& op, const BorrowedStub& stub, Operan
   return true;
 }
 
-// MASKMOVQ and MASKMOVDQU: whether disabled bytes fault is the implementation's choice. SDM 2B "MASKMOVDQU". As
-// Intel's processors do it, they fault, and of two pages the upper one first.
+// MASKMOVQ and MASKMOVDQU: whether disabled bytes fault is the implementation's choice. SDM 2B "MASKMOVDQU". On Intel's
+// processors they do.
 bool probe_byte_masked(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
-  if (!memory_address(s, op, stub.memory_size, true, memory.va)) return false;
-  const u64 last = memory.va + stub.memory_size - 1;
-  return s.probe_write(last, 1, s.access_mode) && s.probe_write(memory.va, stub.memory_size, s.access_mode);
+  return memory_address(s, op, stub.memory_size, true, memory.va) &&
+         s.probe_write(memory.va, stub.memory_size, s.access_mode);
 }
 
 bool prepare_masked(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
@@ -226,6 +225,21 @@ Flow run_x87_store(Interpreter& s, const Op& op, const Insn& insn) {
   return Flow::kNext;
 }
 
+Flow raise_simd(Interpreter& s) {
+  s.raise((s.state.cr4 & x86::kCr4Osxmmexcpt) != 0 ? x86::kVectorXm : x86::kVectorUd);
+  return Flow::kFault;
+}
+
+// VCVTPS2PH to memory: the conversion, its exceptions and MXCSR's flags come before the store and its faults.
+Flow run_computed_store(Interpreter& s, const Op& op, const Insn& insn) {
+  const BorrowedStub& stub = *insn.stub;
+  alignas(16) u8 result[kMaxMemory] = {};
+  u64 va;
+  if (!memory_address(s, op, stub.memory_size, true, va)) return Flow::kFault;
+  if (run_borrowed(stub, s.state, result, nullptr) != BorrowedResult::kDone) return raise_simd(s);
+  return fault_of(s.write_linear(va, result, stub.memory_size, s.access_mode));
+}
+
 }  // namespace
 
 Flow run_stub(Interpreter& s, const Op& op, const Insn& insn) {
@@ -235,13 +249,11 @@ Flow run_stub(Interpreter& s, const Op& op, const Insn& insn) {
   // line is wired, so it stays pending.
   if (stub.waits_x87 && has_pending_x87_exception(s.state.fx)) return s.raise(x86::kVectorMf), Flow::kFault;
   if (may_suppress_store(stub, s.state.fx)) return run_x87_store(s, op, insn);
+  if (stub.may_raise_simd && stub.writes_memory) return run_computed_store(s, op, insn);
   OperandMemory memory;
   if (!prepare(s, op, stub, memory)) return Flow::kFault;
   u64 flags = s.state.rflags;
-  if (run_borrowed(stub, s.state, memory.host, &flags) != BorrowedResult::kDone) {
-    s.raise((s.state.cr4 & x86::kCr4Osxmmexcpt) != 0 ? x86::kVectorXm : x86::kVectorUd);
-    return Flow::kFault;
-  }
+  if (run_borrowed(stub, s.state, memory.host, &flags) != BorrowedResult::kDone) return raise_simd(s);
   if (!finish(s, op, stub, memory)) return Flow::kFault;
   if (stub.writes_flags) set_arithmetic_flags(s, flags);
   update_x87_pointers(s, op, insn);
