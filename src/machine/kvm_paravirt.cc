@@ -8,6 +8,7 @@ namespace doppel {
 namespace {
 
 constexpr u64 kEnable = 1;
+constexpr u64 kStealTimeReserved = 0x3e;
 constexpr u64 kHypercallKick = 5;
 constexpr u64 kHypercallSendIpi = 10;
 constexpr u64 kHypercallSchedYield = 11;
@@ -27,6 +28,17 @@ struct ClockPage {
 static_assert(sizeof(ClockPage) == 32);
 constexpr u8 kTscStable = 1;
 
+// struct kvm_steal_time. msr.rst, MSR_KVM_STEAL_TIME.
+struct StealTime {
+  u64 steal = 0;
+  u32 version = 0;
+  u32 flags = 0;
+  u8 preempted = 0;
+  u8 pad8[3] = {};
+  u32 pad[11] = {};
+};
+static_assert(sizeof(StealTime) == 64);
+
 struct WallClock {
   u32 version;
   u32 seconds;
@@ -39,12 +51,13 @@ KvmParavirt::KvmParavirt(GuestMemory& memory, Inputs& inputs, ApicBus& bus, Loca
     : memory_(memory), inputs_(inputs), bus_(bus), lapic_(lapic) {}
 
 u32 KvmParavirt::features() {
-  return x86::kKvmClocksource | x86::kKvmNopIoDelay | x86::kKvmClocksource2 | x86::kKvmPvEoi |
+  return x86::kKvmClocksource | x86::kKvmNopIoDelay | x86::kKvmClocksource2 | x86::kKvmPvEoi | x86::kKvmStealTime |
+         x86::kKvmPvTlbFlush | x86::kKvmPvUnhalt |
          x86::kKvmPvSendIpi | x86::kKvmPollControl | x86::kKvmPvSchedYield | x86::kKvmClocksourceStable;
 }
 
 void KvmParavirt::reset() {
-  wall_clock_ = system_time_ = pv_eoi_ = 0;
+  wall_clock_ = system_time_ = pv_eoi_ = steal_time_ = 0;
   poll_control_ = 1;
   eoi_is_skippable_ = false;
 }
@@ -56,6 +69,7 @@ std::optional<u64> KvmParavirt::read_msr(u32 index) const {
     case x86::kMsrKvmSystemTime:
     case x86::kMsrKvmSystemTimeNew: return system_time_;
     case x86::kMsrKvmPvEoiEn: return pv_eoi_;
+    case x86::kMsrKvmStealTime: return steal_time_;
     case x86::kMsrKvmPollControl: return poll_control_;
     default: return std::nullopt;
   }
@@ -78,6 +92,11 @@ std::optional<bool> KvmParavirt::write_msr(u32 index, u64 value, u64 tsc_offset)
       pv_eoi_ = value;
       eoi_is_skippable_ = false;
       return true;
+    case x86::kMsrKvmStealTime:
+      if ((value & kStealTimeReserved) != 0) return false;
+      steal_time_ = value;
+      if ((value & kEnable) != 0) write_steal_time(GuestPhys(value & ~u64{0x3f}));
+      return true;
     case x86::kMsrKvmPollControl:
       if ((value & ~u64{1}) != 0) return false;
       poll_control_ = value;
@@ -85,6 +104,10 @@ std::optional<bool> KvmParavirt::write_msr(u32 index, u64 value, u64 tsc_offset)
     default: return std::nullopt;
   }
 }
+
+// Nothing is stolen and no vCPU is ever reported as preempted: a guest that wants another vCPU's TLB flushed sends
+// it an interrupt, which the PV TLB flush protocol allows (cpuid.rst, KVM_FEATURE_PV_TLB_FLUSH).
+void KvmParavirt::write_steal_time(GuestPhys address) { memory_.write_value(address, StealTime{}); }
 
 void KvmParavirt::write_wall_clock(GuestPhys address) {
   // The wall clock at machine time zero. The version is odd while an update is under way.
@@ -167,6 +190,7 @@ void KvmParavirt::visit_state(StateVisitor& visitor) {
   visitor.field("wall_clock", wall_clock_);
   visitor.field("system_time", system_time_);
   visitor.field("pv_eoi", pv_eoi_);
+  visitor.field("steal_time", steal_time_);
   visitor.field("poll_control", poll_control_);
   visitor.field("clock_version", clock_version_);
   visitor.field("eoi_is_skippable", eoi_is_skippable_);

@@ -35,6 +35,7 @@ class KvmParavirt final : public Component {
   void visit_state(StateVisitor& visitor) override;
 
  private:
+  void write_steal_time(GuestPhys address);
   void write_wall_clock(GuestPhys address);
   void write_system_time(GuestPhys address, u64 tsc_offset);
   u64 send_ipi(std::span<const u64, 4> arguments);
@@ -46,6 +47,7 @@ class KvmParavirt final : public Component {
   u64 wall_clock_ = 0;   // MSR_KVM_WALL_CLOCK_NEW
   u64 system_time_ = 0;  // MSR_KVM_SYSTEM_TIME_NEW
   u64 pv_eoi_ = 0;       // MSR_KVM_PV_EOI_EN
+  u64 steal_time_ = 0;   // MSR_KVM_STEAL_TIME
   u64 poll_control_ = 1;
   u32 clock_version_ = 0;
   bool eoi_is_skippable_ = false;  // the guest was told that it need not write EOI
