@@ -65,8 +65,10 @@ class StringState {
     }
   }
   static unsigned element_size(const Insn& insn) {
-    // The low opcode bit tells byte from wider forms.
-    return (insn.opcode & 1) == 0 ? 1 : insn.operand_size;
+    // The low opcode bit tells byte from wider forms; INS and OUTS (6CH..6FH) have no 64-bit one.
+    if ((insn.opcode & 1) == 0) return 1;
+    const unsigned largest = insn.opcode <= 0x6f ? 4 : 8;
+    return std::min<unsigned>(insn.operand_size, largest);
   }
   void set(x86::Gpr reg, u64 value) {
     u64& target = s_.state.gpr[reg];
@@ -131,10 +133,15 @@ Flow movs(Interpreter& s, const Op& op, const Insn& insn) {
   return repeat(s, string, [&](u64 limit) -> u64 {
     u64 source;
     u64 destination;
-    if (!string.source_address(source) || !string.destination_address(true, destination)) return 0;
+    u64 value = 0;
+    if (!string.source_address(source)) return 0;
+    if (!string.destination_address(true, destination)) {
+      // A fault of the load comes before that of the store.
+      s.read_linear(source, &value, string.size(), s.access_mode);
+      return 0;
+    }
     u64 done = is_block(s, string) && limit > 1 ? move_block(s, string, source, destination, limit) : 0;
     if (done == 0) {
-      u64 value = 0;
       if (!s.read_linear(source, &value, string.size(), s.access_mode) ||
           !s.write_linear(destination, &value, string.size(), s.access_mode)) {
         return 0;

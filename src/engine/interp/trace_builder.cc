@@ -188,7 +188,9 @@ Trace* TraceBuilder::build_across_pages() {
 }
 
 Trace* TraceBuilder::finish(u64 second_frame) {
-  if (ending_ == Ending::kNone) {
+  // A semantic function decides at run time whether it leaves: behind each there is somewhere to go on.
+  const bool may_go_on = ending_ == Ending::kNone || ops_[op_count_ - 1].handler == &call_semantic;
+  if (may_go_on) {
     Op& op = ops_[op_count_++];
     op = {};
     op.base = op.index = kZeroSlot;

@@ -1,4 +1,4 @@
-; covers: IRET.long, IRETQ, exceptions.iret
+; covers: IRET.long, IRETD, IRETQ, exceptions.iret
 ; expects: IRETQ returns to every mode and ring, accepts a null SS only for 64-bit code below ring 3, and checks all else.
 %include "prelude.inc"
 

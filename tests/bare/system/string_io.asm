@@ -1,4 +1,4 @@
-; covers: INS, OUTS, io.string
+; covers: INSB, INSW, INSD, OUTSB, OUTSW, OUTSD, io.string
 ; expects: INS and OUTS move by element size in the direction of DF, count with REP, and fault before the port is touched.
 %include "prelude.inc"
 %include "paging64.inc"
@@ -45,6 +45,34 @@
         END
         EXPECT_OK
         CHECK_EQ [out_rsi], SCRATCH + 1
+        ; Elements of two and four bytes; REX.W does not make them eight.
+%macro ELEMENTS 3               ; instruction, bytes, prefix
+        mov     qword [in_rdx], 0x80
+        mov     qword [in_rcx], 2
+        mov     qword [in_rsi], SCRATCH
+        mov     qword [in_rdi], SCRATCH
+        mov     rax, 0x1122334455667788
+        mov     [SCRATCH + 2 * %2], rax
+        TRY     L64_0
+        rep %3 %1
+        END
+        EXPECT_OK
+        CHECK_EQ [out_rcx], 0
+        CHECK_EQ [SCRATCH + 2 * %2], 0x1122334455667788
+%endmacro
+        ELEMENTS outsw, 2,
+        CHECK_EQ [out_rsi], SCRATCH + 4
+        ELEMENTS outsd, 4,
+        CHECK_EQ [out_rsi], SCRATCH + 8
+        ELEMENTS outsd, 4, o64
+        CHECK_EQ [out_rsi], SCRATCH + 8
+        ELEMENTS insw, 2,
+        CHECK_EQ [out_rdi], SCRATCH + 4
+        ELEMENTS insd, 4,
+        CHECK_EQ [out_rdi], SCRATCH + 8
+        ELEMENTS insd, 4, o64
+        CHECK_EQ [out_rdi], SCRATCH + 8
+        mov     qword [in_rdx], 0x3ff
         ; A page fault in the middle of REP leaves the registers at the failing element.
         MAP64   TESTVA, FREE_PAGES | P_P | P_W
         MAP64   TESTVA + 0x1000, 0
