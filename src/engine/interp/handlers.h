@@ -211,7 +211,8 @@ Handler select_cmov(unsigned code, unsigned width, bool is_memory);
 Handler select_setcc(unsigned code, bool is_memory);
 Handler select_imul(unsigned width, bool is_memory, bool has_immediate);
 Handler select_jcc(unsigned code);
-// Fused compare and branch: the op holds the compare, the next one the branch. nullptr when not worth it.
+// For a CMP or TEST whose next op is a Jcc with `code`; nullptr when there is none.
+Handler select_compare_and_branch(Alu operation, unsigned width, Form form, unsigned code);
 Handler select_jump();
 Handler select_call();
 Handler select_return();

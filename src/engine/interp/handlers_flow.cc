@@ -1,31 +1,8 @@
 // Handlers that end a trace: branches, calls, returns and falling through, for 64-bit code.
-#include "engine/interp/handlers.h"
+#include "engine/interp/handlers_branch.h"
 
 namespace doppel::interp {
 namespace {
-
-// Continues in `trace`, whose first instruction is at `base`.
-#define ENTER(trace)                                                            \
-  do {                                                                          \
-    const Trace* entered = (trace);                                             \
-    const i64 left = s->budget - entered->count;                                \
-    s->budget = left;                                                           \
-    op = entered->ops;                                                          \
-    if ((left | s->attention.load(std::memory_order_relaxed)) < 0) [[unlikely]] \
-      GOTO(leave_unentered);                                                    \
-    [[clang::musttail]] return op->handler(s, op, flags, base);                 \
-  } while (false)
-
-// Follows a direct link, or leaves to have it resolved.
-#define FOLLOW(link)                                             \
-  do {                                                           \
-    Link& followed = const_cast<Link&>(link);                    \
-    if (followed.epoch != s->link_epoch) [[unlikely]] {          \
-      s->link_slot = &followed;                                  \
-      GOTO(leave_at);                                            \
-    }                                                            \
-    ENTER(followed.trace);                                       \
-  } while (false)
 
 // Continues at the virtual address in `base`.
 #define JUMP_INDIRECT()                                                               \
@@ -35,8 +12,6 @@ namespace {
     ENTER(entry.trace);                                                               \
   } while (false)
 
-INTERP_INLINE const BranchLinks& links_of(const Op* op) { return *reinterpret_cast<const BranchLinks*>(op + 1); }
-
 void INTERP_CALL fall_through(Interpreter* s, const Op* op, u64 flags, u64 base) {
   base += op->offset;
   FOLLOW(links_of(op).next);
@@ -45,16 +20,6 @@ void INTERP_CALL fall_through(Interpreter* s, const Op* op, u64 flags, u64 base)
 void INTERP_CALL jump(Interpreter* s, const Op* op, u64 flags, u64 base) {
   base += op->displacement;
   FOLLOW(links_of(op).taken);
-}
-
-template <unsigned kCode>
-void INTERP_CALL jcc(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  if (condition<kCode>(flags)) {
-    base += op->displacement;
-    FOLLOW(links_of(op).taken);
-  }
-  base += op->offset + op->length;
-  FOLLOW(links_of(op).next);
 }
 
 INTERP_SLOW bool push_return_slow(Interpreter* s, u64 return_rip) { return s->push(return_rip, 8); }

@@ -310,6 +310,20 @@ Handler select_flow(Op& op, const Decoded& decoded, Ending& ending) {
 
 }  // namespace
 
+std::optional<Comparison> comparison_of(const Decoded& decoded) {
+  const std::optional<Alu> operation = alu_of(decoded.instruction.mnemonic);
+  if (!operation || !is_gpr(decoded.operand(0)) || is_memory(decoded.operand(1))) return std::nullopt;
+  const Form form = is_immediate(decoded.operand(1)) ? Form::kRegImm : Form::kRegReg;
+  return Comparison{*operation, decoded.operand(0).size / 8u, form};
+}
+
+void fuse_branch(Op& op, const Comparison& comparison, const Decoded& branch) {
+  if (branch.instruction.meta.category != ZYDIS_CATEGORY_COND_BR) return;
+  const Handler fused = select_compare_and_branch(comparison.operation, comparison.width, comparison.form,
+                                                  condition_code(branch));
+  if (fused != nullptr) op.handler = fused;
+}
+
 bool select_handler(Op& op, const Decoded& decoded, bool is_64bit, Ending& ending) {
   const Op saved = op;
   op.handler = select_data(op, decoded, is_64bit);

@@ -112,6 +112,9 @@ bool TraceBuilder::append(const Decoded& decoded) {
     ending_ = fill_insn(op, *insn, decoded, interpreter_, is_64bit);
     op.insn = insn;
   }
+  // A linked ending with a specialised handler is a branch that its compare can take along.
+  if (ending_ == Ending::kLinked && comparison_) fuse_branch(ops_[op_count_ - 1], *comparison_, decoded);
+  comparison_ = comparison_of(decoded);
   ++op_count_;
   ++instruction_count_;
   offset_ += decoded.instruction.length;

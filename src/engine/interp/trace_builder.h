@@ -3,6 +3,9 @@
 
 #include <Zydis/Zydis.h>
 
+#include <optional>
+
+#include "engine/interp/handlers.h"
 #include "engine/interp/interpreter.h"
 #include "engine/interp/trace.h"
 
@@ -27,6 +30,14 @@ enum class Ending : u8 {
 
 // Fills `op` with the specialised handler for an instruction. False: there is none, use the semantic table.
 bool select_handler(Op& op, const Decoded& decoded, bool is_64bit, Ending& ending);
+// An arithmetic instruction on registers and immediates, which can take a conditional branch behind it along.
+struct Comparison {
+  Alu operation;
+  unsigned width;
+  Form form;
+};
+std::optional<Comparison> comparison_of(const Decoded& decoded);
+void fuse_branch(Op& op, const Comparison& comparison, const Decoded& branch);
 // Fills the memory operand's fields; returns the kind for handler selection.
 AddressKind set_memory_operand(Op& op, const Decoded& decoded, const ZydisDecodedOperand& operand, bool is_64bit);
 // Byte offset in CpuState of a general register of any width.
@@ -64,6 +75,7 @@ class TraceBuilder {
   unsigned instruction_count_ = 0;
   u64 offset_ = 0;
   Ending ending_ = Ending::kNone;
+  std::optional<Comparison> comparison_;  // what the op before the next one is
 };
 
 }  // namespace doppel::interp
