@@ -69,7 +69,7 @@ class Machine final : private MachineControl {
   // The same without a guest (`config.boot` is not used): the caller loads a state, through visit_state() or into
   // memory() and vcpu().
   static Result<std::unique_ptr<Machine>> create_empty(const MachineConfig& config, CharacterSink& console);
-  ~Machine();
+  ~Machine() override;
 
   // At most `max_instructions` more.
   RunResult run(u64 max_instructions, WhenHalted when_halted = WhenHalted::kWait);
