@@ -101,30 +101,37 @@ bool Core::set_cr3(u64 value) {
   return true;
 }
 
+namespace {
+
+// CR0, CR2, CR3, CR4 and CR8; the others are #UD at any privilege level.
+bool is_control_register(unsigned index) { return index == 0 || (index >= 2 && index <= 4) || index == 8; }
+
+}  // namespace
+
 bool Core::read_control(unsigned index, u64& value) {
+  if (!is_control_register(index)) return raise(x86::kVectorUd);
   if (!require_cpl0()) return false;
   switch (index) {
     case 0: value = state.cr0; return true;
     case 2: value = state.cr2; return true;
     case 3: value = state.cr3; return true;
     case 4: value = state.cr4; return true;
-    case 8: value = platform.task_priority(); return true;
-    default: return raise(x86::kVectorUd);
+    default: value = platform.task_priority(); return true;
   }
 }
 
 bool Core::write_control(unsigned index, u64 value) {
+  if (!is_control_register(index)) return raise(x86::kVectorUd);
   if (!require_cpl0()) return false;
   switch (index) {
     case 0: return set_cr0(value);
     case 2: state.cr2 = value; return true;
     case 3: return set_cr3(value);
     case 4: return set_cr4(value);
-    case 8:
+    default:
       if ((value >> 4) != 0) return raise(x86::kVectorGp, 0);
       platform.set_task_priority(static_cast<u8>(value));
       return true;
-    default: return raise(x86::kVectorUd);
   }
 }
 

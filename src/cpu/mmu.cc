@@ -173,12 +173,12 @@ void Mmu::protect_frame(GuestPhys frame) {
   }
 }
 
+// Devices see at most 8 bytes at a time.
 void Mmu::read_physical(GuestPhys address, std::span<u8> data) {
-  if (!memory_.read(address, data)) platform_.read_mmio(address, data);
-}
-
-void Mmu::write_physical(GuestPhys address, std::span<const u8> data) {
-  if (!memory_.write(address, data)) platform_.write_mmio(address, data);
+  if (memory_.read(address, data)) return;
+  for (u64 done = 0; done < data.size(); done += 8) {
+    platform_.read_mmio(address + done, data.subspan(done, std::min<u64>(8, data.size() - done)));
+  }
 }
 
 }  // namespace doppel

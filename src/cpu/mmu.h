@@ -111,9 +111,8 @@ class Mmu {
   void set_physical_bits(unsigned bits) { physical_bits_ = bits; }
   const TlbStatistics& statistics() const { return statistics_; }
 
-  // Physical accesses that reach RAM or devices.
+  // Reads RAM or devices, within one page.
   void read_physical(GuestPhys address, std::span<u8> data);
-  void write_physical(GuestPhys address, std::span<const u8> data);
 
  private:
   static constexpr unsigned kContexts = 8;

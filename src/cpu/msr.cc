@@ -13,6 +13,23 @@ constexpr unsigned kVariableMtrrs = 8;
 constexpr u64 kMcgCapability = 0x0a | 1u << 8;  // ten banks, MCG_CTL present
 constexpr u32 kMcBankFirst = 0x400;
 
+// UC, WC, WT, WP, WB. SDM 3A table 11-8.
+constexpr bool is_memory_type(u64 type) { return type <= 6 && type != 2 && type != 3; }
+
+// Reserved bits and memory types of the MTRRs. SDM 3A 11.11.2.
+bool is_valid_mtrr(u32 index, u64 value, u32 physical_address_bits) {
+  if (index == kMsrMtrrDefType) return (value & ~u64{0xcff}) == 0 && is_memory_type(value & 0xff);
+  if (index >= kMsrMtrrPhysBase0 && index < kMsrMtrrPhysBase0 + 2 * kVariableMtrrs) {
+    if (value >> physical_address_bits != 0) return false;
+    const bool is_base = (index & 1) == 0;
+    return is_base ? (value & 0xf00) == 0 && is_memory_type(value & 0xff) : (value & 0x7ff) == 0;
+  }
+  for (unsigned i = 0; i < 8; ++i) {
+    if (!is_memory_type(value >> (8 * i) & 0xff)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 // The MTRR an index names. SDM 3A 11.11.2.
@@ -89,8 +106,8 @@ bool Core::read_msr(u32 index, u64& value) {
 bool Core::write_msr(u32 index, u64 value) {
   u64* slot;
   if (mtrr_slot(index, slot)) {
-    // Memory types are kept, not enforced; def_type has reserved bits. SDM 3A 11.11.2.1.
-    if (index == kMsrMtrrDefType && (value & ~u64{0xcff}) != 0) return raise(kVectorGp, 0);
+    // Kept, not enforced.
+    if (!is_valid_mtrr(index, value, cpuid.physical_address_bits())) return raise(kVectorGp, 0);
     *slot = value;
     return true;
   }

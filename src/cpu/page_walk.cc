@@ -29,6 +29,7 @@ struct Mmu::Walk {
   bool is_writable = true;
   bool is_user = true;
   bool is_executable = true;
+  bool must_restart = false;  // another CPU changed an entry between reading and updating it
 };
 
 u64 Mmu::reserved_mask() const {
@@ -98,7 +99,8 @@ Translation Mmu::finish(Walk& walk, u64 physical, u64 page_size) {
   if (!is_allowed) return fault(walk, x86::kPfPresent);
   const u64 wanted = kAccessed | (is_write ? kDirty : 0);
   if (!update_entry(walk.entry_address, walk.entry, wanted, walk.entry_bytes)) {
-    return this->walk(GuestVirt(walk.va), walk.access, walk.mode);
+    walk.must_restart = true;
+    return {};
   }
   Translation result;
   result.is_valid = true;
@@ -124,7 +126,10 @@ Translation Mmu::walk_legacy(Walk& walk) {
     const u64 base = (walk.entry & 0xffc00000) | bits(walk.entry, 13, 8) << 32;
     return finish(walk, base + (walk.va & 0x3fffff), 4 * kMiB);
   }
-  if (!update_entry(walk.entry_address, walk.entry, kAccessed, 4)) return walk_legacy(walk);
+  if (!update_entry(walk.entry_address, walk.entry, kAccessed, 4)) {
+    walk.must_restart = true;
+    return {};
+  }
   const u64 table = (walk.entry & 0xfffff000) + ((walk.va >> 12) & 0x3ff) * 4;
   if (!read_entry(walk, table, 4)) return fault(walk, 0);
   walk.is_writable &= (walk.entry & kWritable) != 0;
@@ -161,14 +166,14 @@ Translation Mmu::walk_wide(Walk& walk) {
       return finish(walk, (walk.entry & kAddressMask & ~mask) + (walk.va & mask), mask + 1);
     }
     if (!update_entry(walk.entry_address, walk.entry, kAccessed, 8)) {
-      return this->walk(GuestVirt(walk.va), walk.access, walk.mode);
+      walk.must_restart = true;
+      return {};
     }
     table = walk.entry & kAddressMask;
   }
 }
 
 Translation Mmu::walk(GuestVirt address, Access access, AccessMode mode) {
-  Walk walk{.va = address.value(), .access = access, .mode = mode};
   if ((state_.cr0 & x86::kCr0Pg) == 0) {
     Translation result;
     result.is_valid = true;
@@ -176,7 +181,11 @@ Translation Mmu::walk(GuestVirt address, Access access, AccessMode mode) {
     result.physical = GuestPhys(address.value() & 0xffffffff);
     return result;
   }
-  return (state_.cr4 & x86::kCr4Pae) != 0 ? walk_wide(walk) : walk_legacy(walk);
+  for (;;) {
+    Walk walk{.va = address.value(), .access = access, .mode = mode};
+    const Translation result = (state_.cr4 & x86::kCr4Pae) != 0 ? walk_wide(walk) : walk_legacy(walk);
+    if (!walk.must_restart) return result;
+  }
 }
 
 }  // namespace doppel

@@ -71,9 +71,10 @@ void Interpreter::refresh() {
   tlb = (checks_alignment ? empty_table() : mmu.table(access_mode)).entries.data();
   const Segment& cs = state.segment(x86::kCs);
   const u8 code_size = is_64bit ? 8 : (cs.is_32bit() ? 4 : 2);
-  if (code_size != code_size_) {
+  if (code_size != code_size_ || is_real_or_v8086() != is_real_code_) {
     // Cached jumps are found by RIP only.
     code_size_ = code_size;
+    is_real_code_ = is_real_or_v8086();
     jump_cache.fill({});
   }
   const bool has_ts = (state.cr0 & x86::kCr0Ts) != 0;
@@ -84,7 +85,7 @@ void Interpreter::refresh() {
       !is_real_or_v8086()) {
     vector_gate |= kGateAvx;
   }
-  const bool is_linkable = is_64bit || cs.base == 0;
+  const bool is_linkable = is_64bit || (cs.base == 0 && cs.limit == 0xffffffff);
   link_epoch = is_linkable ? mmu.code_epoch(cpl == 3, state.rip >> 63) : kNoEpoch;
 }
 
@@ -261,7 +262,8 @@ Trace* Interpreter::lookup(bool is_single) {
       dead = nullptr;
       jump_cache.fill({});
     }
-    if (is_single || link_epoch == kNoEpoch) return trace;
+    // What is dead from the start (code in device memory) is fetched again each time.
+    if (is_single || link_epoch == kNoEpoch || trace->is_dead) return trace;
     entry = {rip, link_epoch, trace};
   }
   if (is_single) return trace;
@@ -288,7 +290,7 @@ Trace* Interpreter::find_or_build(bool is_single) {
   const TraceKey key{.physical = translation.physical.value(),
                      .code_size = code_size_,
                      .is_single = is_single,
-                     .is_protected = !is_real_or_v8086()};
+                     .is_protected = !is_real_code_};
   Trace* trace = traces.find(key);
   if (trace == nullptr) trace = TraceBuilder(*this, key, linear, limit_bytes).build();
   if (trace != nullptr && trace->bytes > limit_bytes) return raise(x86::kVectorGp, 0), nullptr;

@@ -126,6 +126,7 @@ class Interpreter final : public Core {
   std::atomic<bool> nmi_hint_ = false;
   u32 apic_id_ = 0;
   u8 code_size_ = 0;  // of the current code segment, as in TraceKey
+  bool is_real_code_ = false;
   i64 budget_at_entry_ = 0;  // what `budget` was when instructions_retired in the state was right
 };
 

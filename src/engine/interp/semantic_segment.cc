@@ -32,8 +32,12 @@ Flow move_from_segment(Interpreter& s, const Op& op, const Insn& insn) {
 Flow move_absolute(Interpreter& s, const Op& op, const Insn& insn) {
   const bool is_load = insn.operands[0].kind == OperandKind::kGpr;
   const unsigned size = insn.operands[0].size;
+  // The decoder sign-extends the address.
+  u64 offset = insn.immediate;
+  if ((op.address_mode & kAddressSizeMask) == kAddress32) offset &= 0xffffffff;
+  if ((op.address_mode & kAddressSizeMask) == kAddress16) offset &= 0xffff;
   u64 va;
-  if (!s.linear_address(op.segment, insn.immediate, size, !is_load, va)) return Flow::kFault;
+  if (!s.linear_address(op.segment, offset, size, !is_load, va)) return Flow::kFault;
   u64 value = s.state.gpr[x86::kRax];
   if (!is_load) return fault_of(s.write_linear(va, &value, size, s.access_mode));
   value = 0;

@@ -119,6 +119,15 @@
         CHECK_BITS32 eax, EFER_LMA, 0           ; qemu-deviates: no check
         and     eax, ~EFER_LME
         wrmsr
+        ; A register that does not exist is #UD at any privilege level.
+        TRY     PM32_3
+        db      0x0f, 0x20, 0xc8                ; mov eax, cr1
+        END
+        EXPECT  UD, NOERR                       ; qemu-deviates: privilege first
+        TRY     PM32_0
+        db      0x0f, 0x22, 0xe8                ; mov cr5, eax
+        END
+        EXPECT  UD, NOERR
         ; LMSW can set PE in real mode.
         TRY     REAL
         clts

@@ -71,6 +71,15 @@
         WRITE   0x277, 0x00070406, 0x00070406, UD, 0
         WRITE   0x277, 0x00070406, 0x00070402, GP, 0    ; qemu-deviates: no check
         WRITE   0x277, 0x08070406, 0x00070406, GP, 0    ; qemu-deviates: no check
+        ; MTRRs: types 2, 3 and above 6 and reserved bits.
+        WRITE   0x200, 0, 0x80000006, UD, 0
+        WRITE   0x200, 0, 0x80000002, GP, 0     ; qemu-deviates: no check
+        WRITE   0x200, 0, 0x80000106, GP, 0     ; qemu-deviates: no check
+        WRITE   0x201, 0, 0x80000001, GP, 0     ; qemu-deviates: no check
+        WRITE   0x201, 0xfff00000, 0x80000800, GP, 0    ; qemu-deviates: no check
+        WRITE   0x250, 0x06060606, 0x06060606, UD, 0
+        WRITE   0x250, 0x06070606, 0x06060606, GP, 0    ; qemu-deviates: no check
+        WRITE   0x2ff, 0, 0x203, GP, 0          ; qemu-deviates: no check
         ; MTRR capability is read-only.
         WRITE   0xfe, 0, 0, GP, 0               ; qemu-deviates: ignored
         ; APIC base: reserved bits, and the bootstrap flag.
