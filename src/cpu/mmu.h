@@ -33,9 +33,10 @@ struct TlbEntry {
 inline constexpr unsigned kTlbEntries = 1024;
 inline constexpr u64 kNoTag = ~u64{0};
 
-// Buffers that lie a power of two apart must not share entries, hence the second term.
+// Buffers that lie a power of two apart must not share entries, hence the second term. Neighbouring pages must not
+// either, or an access across both could hit with the tag of the second: a sum keeps them one or two apart.
 constexpr unsigned tlb_index(u64 va) {
-  return static_cast<unsigned>((va >> kPageShift) ^ (va >> (kPageShift + 10))) & (kTlbEntries - 1);
+  return static_cast<unsigned>((va >> kPageShift) + (va >> (kPageShift + 10))) & (kTlbEntries - 1);
 }
 
 struct TlbTable {
