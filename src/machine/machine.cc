@@ -103,7 +103,7 @@ bool Machine::wait_until_due() {
   if (instruction_inputs_ != nullptr) {
     if (deadline == Timer::kNever) return false;
     instruction_inputs_->skip_to(deadline);
-    return true;
+    return timers_.now() >= deadline;  // time has an end: see InstructionInputs::kLatest
   }
   const Nanoseconds now = timers_.now();
   if (deadline <= now) return true;
