@@ -211,7 +211,7 @@ CpuState make_random_guest(GuestMemory& memory, const CpuidTable& cpuid, Choices
   const Mode mode = choices.pick(kModes);
   const Paging paging = paging_of(choices, cpuid, mode);
   const unsigned code_size = choices.percent(90) ? code_size_of(mode) : choices.pick({2u, 4u, 8u});
-  choices.fill({memory.host(GuestPhys(0)), kMemoryBytes / 4});
+  choices.fill({memory.host(GuestPhys(0)), kData + kDataBytes});
   write_vector_table(memory);
   write_descriptors(memory, choices, mode);
   write_handlers(memory, choices, code_size);
