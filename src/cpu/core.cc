@@ -47,7 +47,6 @@ void Core::state_replaced() {
   mmu.switch_context(state.cr3);
   update_mode();
   has_fault = false;
-  pending_debug = 0;
 }
 
 // Data breakpoints keep every page out of the software TLB. SDM 3B 17.2.4.
@@ -75,7 +74,7 @@ void Core::note_data_access(u64 va, unsigned size, bool is_write) {
   for (unsigned i = 0; i < 4; ++i) {
     const unsigned condition = static_cast<unsigned>(bits(state.dr7, 16 + 4 * i, 2));
     if (condition != 3 && !(condition == 1 && is_write)) continue;
-    if (touches_breakpoint(i, va, size)) pending_debug |= u64{1} << i;
+    if (touches_breakpoint(i, va, size)) state.pending_debug |= u64{1} << i;
   }
 }
 
@@ -84,7 +83,7 @@ void Core::note_io_access(u16 port, unsigned size) {
   if ((state.cr4 & x86::kCr4De) == 0) return;
   for (unsigned i = 0; i < 4; ++i) {
     const bool is_io = bits(state.dr7, 16 + 4 * i, 2) == 2;
-    if (is_io && touches_breakpoint(i, port, size)) pending_debug |= u64{1} << i;
+    if (is_io && touches_breakpoint(i, port, size)) state.pending_debug |= u64{1} << i;
   }
 }
 

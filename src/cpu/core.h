@@ -79,10 +79,9 @@ class Core {
   bool read_system(u64 va, T& out) { return read_linear(va, &out, sizeof(T), kSupervisor); }
   template <class T>
   bool write_system(u64 va, const T& value) { return write_linear(va, &value, sizeof(T), kSupervisor); }
-  // Data and I/O breakpoints (DR7) that an access hits are collected here and delivered as a trap.
+  // Data and I/O breakpoints (DR7) that an access hits are collected in state.pending_debug.
   void note_data_access(u64 va, unsigned size, bool is_write);
   void note_io_access(u16 port, unsigned size);
-  u64 pending_debug = 0;  // DR6 bits of traps to deliver after the current instruction
 
   // --- Segmentation (segmentation.cc)
   // Linear address of a segment offset with limit and type checks; #GP or #SS on failure.

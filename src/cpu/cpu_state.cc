@@ -13,6 +13,8 @@ void visit_segment(StateVisitor& visitor, std::string_view name, Segment& segmen
   visitor.end();
 }
 
+constexpr u32 kMxcsrBits = 0xffff;
+
 void visit_table(StateVisitor& visitor, std::string_view name, DescriptorTable& table) {
   visitor.begin(name);
   visitor.field("base", table.base);
@@ -64,11 +66,16 @@ void CpuState::visit_state(StateVisitor& visitor) {
   visitor.field("shadow", shadow);
   visitor.field("nmi_blocked", nmi_blocked);
   visitor.field("nmi_pending", nmi_pending);
+  visitor.field("pending_debug", pending_debug);
   visitor.field("monitor_armed", monitor_armed);
   visitor.field("instructions_retired", instructions_retired);
   visitor.bytes("fx", {reinterpret_cast<u8*>(&fx), sizeof(fx)});
   visitor.bytes("ymm", {reinterpret_cast<u8*>(&ymm), sizeof(ymm)});
-  if (visitor.is_loading() && activity > Activity::kShutdown) visitor.reject("unknown activity state");
+  if (!visitor.is_loading()) return;
+  if (activity > Activity::kShutdown) visitor.reject("unknown activity state");
+  if ((pending_debug & ~(x86::kDr6Bd | x86::kDr6Bs | x86::kDr6Bt | 0xf)) != 0) visitor.reject("unknown debug traps");
+  // Engines load it into the host's register, where reserved bits fault. SDM 1 10.2.3.
+  if (((fx.mxcsr | fx.mxcsr_mask) & ~kMxcsrBits) != 0) visitor.reject("reserved bits of MXCSR");
 }
 
 void reset_cpu_state(CpuState& state, u32 signature, bool is_init) {
@@ -86,6 +93,7 @@ void reset_cpu_state(CpuState& state, u32 signature, bool is_init) {
     fresh.dr7 = x86::kDr7Fixed;
     fresh.shadow = kShadowNone;
     fresh.nmi_blocked = fresh.nmi_pending = false;
+    fresh.pending_debug = 0;
     fresh.activity = Activity::kRunning;
   }
   const u64 cache_bits = is_init ? state.cr0 & (x86::kCr0Cd | x86::kCr0Nw) : x86::kCr0Cd | x86::kCr0Nw;

@@ -112,6 +112,7 @@ struct alignas(64) CpuState {
   u8 shadow = kShadowNone;   // Shadow bits
   bool nmi_blocked = false;  // between NMI delivery and IRET
   bool nmi_pending = false;
+  u64 pending_debug = 0;  // DR6 bits of debug traps to deliver before the next instruction
 
   // Address-monitoring hardware (MONITOR/MWAIT).
   bool monitor_armed = false;

@@ -165,7 +165,7 @@ bool Core::switch_task(Selector selector, TaskSwitch cause, u64 return_rip, std:
     if (!stack.push(*error_code)) return false;
     state.gpr[x86::kRsp] = stack.offset();
   }
-  if (image.traps) pending_debug |= x86::kDr6Bt;
+  if (image.traps) state.pending_debug |= x86::kDr6Bt;
   return true;
 }
 

@@ -153,7 +153,7 @@ void Interpreter::run_single(const Trace& trace) {
     state.shadow = old_shadow;
     return deliver_fault();
   }
-  if (was_stepping && !suppress_step) pending_debug |= x86::kDr6Bs;
+  if (was_stepping && !suppress_step) state.pending_debug |= x86::kDr6Bs;
 }
 
 bool Interpreter::check_instruction_breakpoint() {
@@ -177,7 +177,7 @@ void Interpreter::deliver_fault() {
   link_slot = nullptr;
   dead_trace = nullptr;
   state.shadow = kShadowNone;
-  pending_debug = 0;  // the traps come when the instruction is done again
+  state.pending_debug = 0;  // the traps come when the instruction is done again
   deliver(fault, EventSource::kException, state.rip);
 }
 
@@ -192,10 +192,10 @@ Interpreter::Poll Interpreter::poll(Exit& exit) {
     exit = {ExitReason::kKicked, {}};
     return Poll::kExit;
   }
-  if (pending_debug != 0 && (state.shadow & kShadowMovSs) == 0) {
+  if (state.pending_debug != 0 && (state.shadow & kShadowMovSs) == 0) {
     // SDM 3A 6.9: traps of the previous instruction come before interrupts.
-    state.dr6 = (state.dr6 & ~u64{0xf}) | pending_debug;
-    pending_debug = 0;
+    state.dr6 = (state.dr6 & ~u64{0xf}) | state.pending_debug;
+    state.pending_debug = 0;
     link_slot = nullptr;
     deliver({x86::kVectorDb, false, 0}, EventSource::kException, state.rip);
     refresh();
