@@ -25,8 +25,11 @@ struct FaultLatitude {
       false;  // several stores: those before the fault may be done; which byte faults first
   bool is_address_by_page = false;  // CR2 is any byte of the operand's part in the faulting page
   bool has_two_reads = false;       // either operand may fault first: CR2 is not compared
-  bool has_partial_loads = false;   // general registers loaded before the fault may be changed
-  bool has_mmx_entered = false;     // the x87 TOP and tags may already be those of MMX mode
+  // A page-crossing access whose pages both fault may report either; the order of faults within one class is
+  // the processor's own. SDM 3A table 6-2.
+  bool has_two_pages = false;
+  bool has_partial_loads = false;  // general registers loaded before the fault may be changed
+  bool has_mmx_entered = false;    // the x87 TOP and tags may already be those of MMX mode
 };
 FaultLatitude fault_latitude(const Instruction& instruction);
 

@@ -230,6 +230,8 @@ Flow repeat_compare(Interpreter& s, StringState& string, const Insn& insn, Step 
   while (goes_on && string.count() != 0) {
     if (allowed-- == 0) {
       s.is_repeating = true;
+      // A fault further on has to find them so, too.
+      if (!s.stops_after_each_repetition()) s.state.rflags = old_flags;
       return Flow::kJump;
     }
     if (!step()) {

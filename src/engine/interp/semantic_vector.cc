@@ -3,7 +3,9 @@
 
 #include "base/verify.h"
 #include "engine/interp/borrowed.h"
+#include "engine/interp/save_area.h"
 #include "engine/interp/semantic.h"
+#include "engine/interp/simd_precision.h"
 
 namespace doppel::interp {
 namespace {
@@ -67,14 +69,15 @@ bool each_enabled(Interpreter& s, const Op& op, const BorrowedStub& stub, Operan
     bool is_ok;
     if constexpr (kAccess == Masked::kLoad) is_ok = s.read_linear(va, memory.buffer + i, step, s.access_mode);
     if constexpr (kAccess == Masked::kProbe) is_ok = s.probe_write(va, step, s.access_mode);
-    if constexpr (kAccess == Masked::kStore) is_ok = s.write_linear(va, memory.buffer + i, step, s.access_mode);
+    if constexpr (kAccess == Masked::kStore)
+      is_ok = s.write_linear(va, memory.buffer + i, step, s.access_mode);
     if (!is_ok) return false;
   }
   return true;
 }
 
-// MASKMOVQ and MASKMOVDQU: whether disabled bytes fault is the implementation's choice. SDM 2B "MASKMOVDQU". On Intel's
-// processors they do.
+// MASKMOVQ and MASKMOVDQU: whether disabled bytes fault is the implementation's choice. SDM 2B "MASKMOVDQU".
+// On Intel's processors they do.
 bool probe_byte_masked(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
   return memory_address(s, op, stub.memory_size, true, memory.va) &&
          s.probe_write(memory.va, stub.memory_size, s.access_mode);
@@ -92,6 +95,8 @@ bool prepare(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemo
   memory.host = memory.buffer;
   memory.is_bounced = true;
   if (stub.is_masked) return prepare_masked(s, op, stub, memory);
+  if (stub.x87_image == X87Image::kStore) return SaveArea(s, op).probe_write(0, stub.memory_size);
+  if (stub.x87_image == X87Image::kLoad) return SaveArea(s, op).read(0, memory.buffer, stub.memory_size);
   if (!memory_address(s, op, stub.memory_size, stub.writes_memory, memory.va)) return false;
   if ((memory.va & (stub.alignment - 1u)) != 0) return s.raise(x86::kVectorGp, 0);
   if (u8* host = direct_pointer(s, memory.va, stub.memory_size, stub.writes_memory)) {
@@ -107,6 +112,7 @@ bool prepare(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemo
 bool finish(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
   if (!stub.writes_memory || !memory.is_bounced) return true;
   if (stub.is_masked) return each_enabled<Masked::kStore>(s, op, stub, memory);
+  if (stub.x87_image == X87Image::kStore) return SaveArea(s, op).write(0, memory.buffer, stub.memory_size);
   return s.write_linear(memory.va, memory.buffer, stub.memory_size, s.access_mode);
 }
 
@@ -114,8 +120,10 @@ Flow vzero(Interpreter& s, const Op&, const Insn& insn) {
   BorrowedStub stub;
   stub.is_vex = stub.uses_avx = true;
   if (!check_enabled(s, stub)) return Flow::kFault;
-  if (insn.mnemonic == ZYDIS_MNEMONIC_VZEROALL) zero_all_vectors(s.state, s.is_64bit);
-  else zero_upper_vectors(s.state, s.is_64bit);
+  if (insn.mnemonic == ZYDIS_MNEMONIC_VZEROALL)
+    zero_all_vectors(s.state, s.is_64bit);
+  else
+    zero_upper_vectors(s.state, s.is_64bit);
   return Flow::kNext;
 }
 
@@ -163,7 +171,8 @@ Flow gather(Interpreter& s, const Op& op, const Insn& insn) {
     if ((masks[(i + 1) * kElementSize - 1] & 0x80) == 0) continue;
     u64 raw = 0;
     std::memcpy(&raw, indices + i * kIndexSize, kIndexSize);
-    u64 offset = slot_value(&s, op.base) + (static_cast<u64>(sign_extend(raw, kIndexSize)) << op.scale) + op.displacement;
+    u64 offset = slot_value(&s, op.base) + (static_cast<u64>(sign_extend(raw, kIndexSize)) << op.scale) +
+                 op.displacement;
     if ((op.address_mode & kAddressSizeMask) == kAddress32) offset &= 0xffffffff;
     u64 va;
     u64 value = 0;
@@ -183,19 +192,20 @@ Flow gather(Interpreter& s, const Op& op, const Insn& insn) {
 constexpr SemanticRow kRows[] = {
     {ZYDIS_MNEMONIC_LDMXCSR, &load_mxcsr<false>}, {ZYDIS_MNEMONIC_STMXCSR, &store_mxcsr<false>},
     {ZYDIS_MNEMONIC_VLDMXCSR, &load_mxcsr<true>}, {ZYDIS_MNEMONIC_VSTMXCSR, &store_mxcsr<true>},
-    {ZYDIS_MNEMONIC_VZEROUPPER, &vzero},        {ZYDIS_MNEMONIC_VZEROALL, &vzero},
-    {ZYDIS_MNEMONIC_VGATHERDPS, &gather<4, 4>}, {ZYDIS_MNEMONIC_VGATHERDPD, &gather<4, 8>},
-    {ZYDIS_MNEMONIC_VGATHERQPS, &gather<8, 4>}, {ZYDIS_MNEMONIC_VGATHERQPD, &gather<8, 8>},
-    {ZYDIS_MNEMONIC_VPGATHERDD, &gather<4, 4>}, {ZYDIS_MNEMONIC_VPGATHERDQ, &gather<4, 8>},
-    {ZYDIS_MNEMONIC_VPGATHERQD, &gather<8, 4>}, {ZYDIS_MNEMONIC_VPGATHERQQ, &gather<8, 8>},
+    {ZYDIS_MNEMONIC_VZEROUPPER, &vzero},          {ZYDIS_MNEMONIC_VZEROALL, &vzero},
+    {ZYDIS_MNEMONIC_VGATHERDPS, &gather<4, 4>},   {ZYDIS_MNEMONIC_VGATHERDPD, &gather<4, 8>},
+    {ZYDIS_MNEMONIC_VGATHERQPS, &gather<8, 4>},   {ZYDIS_MNEMONIC_VGATHERQPD, &gather<8, 8>},
+    {ZYDIS_MNEMONIC_VPGATHERDD, &gather<4, 4>},   {ZYDIS_MNEMONIC_VPGATHERDQ, &gather<4, 8>},
+    {ZYDIS_MNEMONIC_VPGATHERQD, &gather<8, 4>},   {ZYDIS_MNEMONIC_VPGATHERQQ, &gather<8, 8>},
 };
 
 void update_x87_pointers(Interpreter& s, const Op& op, const Insn& insn) {
   const BorrowedStub& stub = *insn.stub;
   if (!stub.uses_x87) return;
-  const X87Location location{.instruction_offset = s.state.rip,
-                             .data_offset = stub.memory_size != 0 ? any_offset(&s, &op, trace_base(s, op)) : 0,
-                             .opcode = static_cast<u16>(insn.immediate)};
+  const X87Location location{
+      .instruction_offset = s.state.rip,
+      .data_offset = stub.memory_size != 0 ? any_offset(&s, &op, trace_base(s, op)) : 0,
+      .opcode = static_cast<u16>(insn.immediate)};
   borrowed_fixup_x87(stub, s.state, location);
 }
 
@@ -230,14 +240,61 @@ Flow raise_simd(Interpreter& s) {
   return Flow::kFault;
 }
 
-// VCVTPS2PH to memory: the conversion, its exceptions and MXCSR's flags come before the store and its faults.
-Flow run_computed_store(Interpreter& s, const Op& op, const Insn& insn) {
+constexpr u32 kMxcsrPrecision = 1u << 5;
+constexpr u32 kMxcsrWideMasks = 3u << 10;  // overflow and underflow
+constexpr u32 kMxcsrMasks = 0x1f80;
+
+// The instruction faults and the flags are set, but PE may be wrong. `old` is MXCSR before the instruction,
+// whose operands are as they were.
+void correct_precision(Interpreter& s, const Insn& insn, const void* memory, u32 old) {
+  const bool is_new = (s.state.fx.mxcsr & ~old & kMxcsrPrecision) != 0;
+  if (!is_new || (old & kMxcsrWideMasks) == kMxcsrWideMasks) return;
+  if (!is_simd_result_inexact(s.state, insn, memory)) s.state.fx.mxcsr &= ~kMxcsrPrecision;
+}
+
+constexpr u32 kMxcsrFlags = 0x3f;
+constexpr unsigned kMxcsrMaskShift = 7;
+constexpr u32 kMxcsrBeforeComputing = 0x7;
+constexpr u32 kMxcsrOverflow = 1u << 3;
+constexpr u32 kMxcsrUnderflow = 1u << 4;
+
+// VCVTPS2PH: the conversion, its exceptions and MXCSR's flags come before a store and its faults.
+Flow convert_to_half(Interpreter& s, const Op& op, const Insn& insn) {
   const BorrowedStub& stub = *insn.stub;
   alignas(16) u8 result[kMaxMemory] = {};
+  u32& mxcsr = s.state.fx.mxcsr;
+  const u32 old = mxcsr;
+  const u32 enabled = ~(old >> kMxcsrMaskShift) & kMxcsrFlags;
+  Ymm& target = s.state.ymm[insn.operands[0].reg];
+  const Ymm before = target;
+  const bool is_tiny = (enabled & kMxcsrUnderflow) != 0 && is_half_result_tiny(s.state, insn);
+  mxcsr &= ~kMxcsrFlags;
+  bool is_faulting = run_borrowed(stub, s.state, result, nullptr) != BorrowedResult::kDone;
+  const bool is_early = is_faulting && (mxcsr & enabled & kMxcsrBeforeComputing) != 0;
+  const bool may_be_exact = is_faulting && !is_early && (mxcsr & enabled & kMxcsrOverflow) != 0;
+  if (may_be_exact && !is_half_result_inexact(s.state, insn)) mxcsr &= ~kMxcsrPrecision;
+  mxcsr |= old | (is_tiny && !is_early ? kMxcsrUnderflow : 0);
+  if (is_faulting || is_tiny) {
+    if (!stub.writes_memory) target = before;
+    return raise_simd(s);
+  }
   u64 va;
-  if (!memory_address(s, op, stub.memory_size, true, va)) return Flow::kFault;
-  if (run_borrowed(stub, s.state, result, nullptr) != BorrowedResult::kDone) return raise_simd(s);
-  return fault_of(s.write_linear(va, result, stub.memory_size, s.access_mode));
+  return fault_of(!stub.writes_memory || (memory_address(s, op, stub.memory_size, true, va) &&
+                                          s.write_linear(va, result, stub.memory_size, s.access_mode)));
+}
+
+bool is_dot_product(const Insn& insn) {
+  return insn.mnemonic == ZYDIS_MNEMONIC_DPPS || insn.mnemonic == ZYDIS_MNEMONIC_VDPPS ||
+         insn.mnemonic == ZYDIS_MNEMONIC_DPPD || insn.mnemonic == ZYDIS_MNEMONIC_VDPPD;
+}
+
+// With unmasked SIMD exceptions: true when the instruction faults, with MXCSR's flags set.
+bool raises_simd(Interpreter& s, const Insn& insn, const void* memory) {
+  if (!is_dot_product(insn)) return false;
+  const std::optional<u32> raised = dot_product_exceptions(s.state, insn, memory);
+  if (!raised) return false;
+  s.state.fx.mxcsr |= *raised;
+  return true;
 }
 
 }  // namespace
@@ -245,15 +302,22 @@ Flow run_computed_store(Interpreter& s, const Op& op, const Insn& insn) {
 Flow run_stub(Interpreter& s, const Op& op, const Insn& insn) {
   const BorrowedStub& stub = *insn.stub;
   if (!check_enabled(s, stub)) return Flow::kFault;
-  // A pending x87 exception comes before any fault of the operand. Without CR0.NE a PC routes it to IRQ 13; no such
-  // line is wired, so it stays pending.
+  // A pending x87 exception comes before any fault of the operand. Without CR0.NE a PC routes it to IRQ 13;
+  // no such line is wired, so it stays pending.
   if (stub.waits_x87 && has_pending_x87_exception(s.state.fx)) return s.raise(x86::kVectorMf), Flow::kFault;
   if (may_suppress_store(stub, s.state.fx)) return run_x87_store(s, op, insn);
-  if (stub.may_raise_simd && stub.writes_memory) return run_computed_store(s, op, insn);
+  const u32 mxcsr = s.state.fx.mxcsr;
+  const bool may_fault = stub.may_raise_simd && (mxcsr & kMxcsrMasks) != kMxcsrMasks;
+  if (insn.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH && (may_fault || stub.writes_memory))
+    return convert_to_half(s, op, insn);
   OperandMemory memory;
   if (!prepare(s, op, stub, memory)) return Flow::kFault;
   u64 flags = s.state.rflags;
-  if (run_borrowed(stub, s.state, memory.host, &flags) != BorrowedResult::kDone) return raise_simd(s);
+  if (may_fault && raises_simd(s, insn, memory.host)) return raise_simd(s);
+  if (run_borrowed(stub, s.state, memory.host, &flags) != BorrowedResult::kDone) {
+    correct_precision(s, insn, memory.host, mxcsr);
+    return raise_simd(s);
+  }
   if (!finish(s, op, stub, memory)) return Flow::kFault;
   if (stub.writes_flags) set_arithmetic_flags(s, flags);
   update_x87_pointers(s, op, insn);

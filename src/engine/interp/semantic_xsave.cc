@@ -1,12 +1,19 @@
 // Saving and restoring processor state: FXSAVE, FXRSTOR and the XSAVE family. SDM 1 chapters 10.5 and 13.
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <span>
 
+#include "engine/interp/save_area.h"
 #include "engine/interp/semantic.h"
 
 namespace doppel::interp {
 namespace {
 
 constexpr unsigned kLegacySize = 512;
+constexpr unsigned kMxcsrOffset = 24;
+constexpr unsigned kRegistersOffset = 32;  // ST0 to ST7
+constexpr unsigned kSseOffset = 160;
 constexpr unsigned kHeaderOffset = 512;
 constexpr unsigned kAvxOffset = 576;
 constexpr unsigned kAreaSize = 832;
@@ -37,57 +44,6 @@ bool check_extended(Interpreter& s) {
   if ((s.state.cr4 & x86::kCr4Osxsave) == 0) return s.raise(x86::kVectorUd);
   return (s.state.cr0 & x86::kCr0Ts) == 0 || s.raise(x86::kVectorNm);
 }
-
-// A save area in guest memory. Each of its parts is addressed by itself: offsets wrap at the address size.
-class Area {
- public:
-  Area(Interpreter& s, const Op& op) : s_(s), op_(op), start_(any_offset(&s, &op, trace_base(s, op))) {
-    switch (op.address_mode & kAddressSizeMask) {
-      case kAddress16: mask_ = 0xffff; break;
-      case kAddress32: mask_ = 0xffffffff; break;
-      default: mask_ = ~u64{0}; break;
-    }
-  }
-
-  bool check_alignment(unsigned alignment, bool is_write) {
-    u64 va;
-    if (!s_.linear_address(op_.segment, start_, 1, is_write, va)) return false;
-    return (va & (alignment - 1)) == 0 || s_.raise(x86::kVectorGp, 0);
-  }
-  bool read(unsigned at, u8* out, unsigned size) {
-    return each_part(at, size, false, [&](u64 va, unsigned done, unsigned part) {
-      return s_.read_linear(va, out + done, part, s_.access_mode);
-    });
-  }
-  bool probe_write(unsigned at, unsigned size) {
-    return each_part(at, size, true,
-                     [&](u64 va, unsigned, unsigned part) { return s_.probe_write(va, part, s_.access_mode); });
-  }
-  bool write(unsigned at, const u8* data, unsigned size) {
-    return each_part(at, size, true, [&](u64 va, unsigned done, unsigned part) {
-      return s_.write_linear(va, data + done, part, s_.access_mode);
-    });
-  }
-
- private:
-  template <class F>
-  bool each_part(unsigned at, unsigned size, bool is_write, F f) {
-    for (unsigned done = 0; done < size;) {
-      const u64 offset = (start_ + at + done) & mask_;
-      const u64 room = mask_ - offset;  // one less than the bytes up to the wrap
-      const unsigned part = room < size - done ? static_cast<unsigned>(room + 1) : size - done;
-      u64 va;
-      if (!s_.linear_address(op_.segment, offset, part, is_write, va) || !f(va, done, part)) return false;
-      done += part;
-    }
-    return true;
-  }
-
-  Interpreter& s_;
-  const Op& op_;
-  u64 start_;
-  u64 mask_;
-};
 
 // x87 part of the legacy area; the pointers' layout depends on REX.W. SDM 1 table 10-2.
 void store_x87(const CpuState& state, bool is_wide, u8* area) {
@@ -143,16 +99,17 @@ void load_avx(Interpreter& s, const u8* area) {
 }
 
 Flow fxsave(Interpreter& s, const Op& op, const Insn& insn) {
-  Area memory(s, op);
+  SaveArea memory(s, op);
   u8 area[kLegacySize] = {};
   // Bytes 464..511 are the guest's own and stay.
-  if (!check_legacy(s) || !memory.check_alignment(16, true) || !memory.probe_write(0, kLegacySize) ||
-      !memory.read(0, area, kLegacySize)) {
+  // Of two faulting pages the one with the last register is reported.
+  if (!check_legacy(s) || !memory.check_alignment(16, true) || !memory.probe_write(kSseOffset + 255, 1) ||
+      !memory.probe_write(0, kLegacySize) || !memory.read(0, area, kLegacySize)) {
     return Flow::kFault;
   }
   store_x87(s.state, insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE64, area);
-  std::memcpy(area + 24, &s.state.fx.mxcsr, 4);
-  std::memcpy(area + 28, &s.state.fx.mxcsr_mask, 4);
+  std::memcpy(area + kMxcsrOffset, &s.state.fx.mxcsr, 4);
+  std::memcpy(area + kMxcsrOffset + 4, &s.state.fx.mxcsr_mask, 4);
   store_sse(s, area);
   return fault_of(memory.write(0, area, kLegacySize));
 }
@@ -163,7 +120,7 @@ bool check_mxcsr(Interpreter& s, const u8* area, u32& mxcsr) {
 }
 
 Flow fxrstor(Interpreter& s, const Op& op, const Insn& insn) {
-  Area memory(s, op);
+  SaveArea memory(s, op);
   u8 area[kLegacySize];
   u32 mxcsr;
   if (!check_legacy(s) || !memory.check_alignment(16, false) || !memory.read(0, area, kLegacySize) ||
@@ -200,38 +157,79 @@ bool is_wide_form(const Insn& insn) {
          insn.mnemonic == ZYDIS_MNEMONIC_XSAVEC64 || insn.mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
 }
 
-// XSAVE and XSAVEOPT write each requested component in place; XSAVEC leaves out initial ones.
+// The bytes of a save area that one instruction touches, in address order.
+class Pieces {
+ public:
+  void add(unsigned offset, unsigned size) { pieces_[count_++] = {offset, size}; }
+  void add_x87() {
+    add(0, kMxcsrOffset);
+    add(kRegistersOffset, kSseOffset - kRegistersOffset);
+  }
+  bool read(SaveArea& memory, u8* area) const {
+    return each(
+        [&](const Piece& piece) { return memory.read(piece.offset, area + piece.offset, piece.size); });
+  }
+  bool write(SaveArea& memory, const u8* area) const {
+    return each([&](const Piece& piece) { return memory.probe_write(piece.offset, piece.size); }) &&
+           each([&](const Piece& piece) {
+             return memory.write(piece.offset, area + piece.offset, piece.size);
+           });
+  }
+
+ private:
+  struct Piece {
+    unsigned offset;
+    unsigned size;
+  };
+  template <class F>
+  bool each(F f) const {
+    return std::ranges::all_of(std::span(pieces_).first(count_), f);
+  }
+
+  std::array<Piece, 8> pieces_;
+  unsigned count_ = 0;
+};
+
+// XSAVE and XSAVEOPT write each requested component in place; XSAVEC leaves out initial ones. Nothing else is
+// written; of the header, XSTATE_BV and for XSAVEC also XCOMP_BV. SDM 1 13.7, 13.10.
 template <bool kCompact>
 Flow xsave(Interpreter& s, const Op& op, const Insn& insn) {
   const u64 components = requested(s);
   const u64 in_use = components_in_use(s.state);
-  // XSAVEC's area ends with the last requested component; AVX lies at the same place in both formats.
-  const unsigned size = (components & x86::kXcr0Avx) != 0 ? kAreaSize : kAvxOffset;
-  Area memory(s, op);
+  SaveArea memory(s, op);
   u8 area[kAreaSize];
-  if (!check_extended(s) || !memory.check_alignment(64, true) || !memory.probe_write(0, size) ||
-      !memory.read(0, area, size)) {
+  Header header;
+  constexpr unsigned kHeaderBytes = kCompact ? 16 : 8;
+  if (!check_extended(s) || !memory.check_alignment(64, true) ||
+      !memory.probe_write(kHeaderOffset, kHeaderBytes) ||
+      !memory.read(kHeaderOffset, reinterpret_cast<u8*>(&header), kHeaderBytes)) {
     return Flow::kFault;
   }
+  Pieces pieces;
   const u64 saved = kCompact ? components & in_use : components;
-  if ((saved & x86::kXcr0X87) != 0) store_x87(s.state, is_wide_form(insn), area);
-  if ((components & (x86::kXcr0Sse | x86::kXcr0Avx)) != 0 && (!kCompact || (components & x86::kXcr0Sse) != 0)) {
-    std::memcpy(area + 24, &s.state.fx.mxcsr, 4);
-    std::memcpy(area + 28, &s.state.fx.mxcsr_mask, 4);
+  if ((saved & x86::kXcr0X87) != 0) {
+    store_x87(s.state, is_wide_form(insn), area);
+    pieces.add_x87();
   }
-  if ((saved & x86::kXcr0Sse) != 0) store_sse(s, area);
-  if ((saved & x86::kXcr0Avx) != 0) store_avx(s, area + kAvxOffset);
-  Header header;
-  std::memcpy(&header, area + kHeaderOffset, sizeof(header));
-  if constexpr (kCompact) {
-    // The rest of the header is not written. SDM 1 13.10.
-    header.xstate_bv = components & in_use;
-    header.xcomp_bv = kCompacted | components;
-  } else {
-    header.xstate_bv = (header.xstate_bv & ~components) | (components & in_use);
+  if ((components & (kCompact ? x86::kXcr0Sse : x86::kXcr0Sse | x86::kXcr0Avx)) != 0) {
+    std::memcpy(area + kMxcsrOffset, &s.state.fx.mxcsr, 4);
+    std::memcpy(area + kMxcsrOffset + 4, &s.state.fx.mxcsr_mask, 4);
+    pieces.add(kMxcsrOffset, 8);
   }
-  std::memcpy(area + kHeaderOffset, &header, sizeof(header));
-  return fault_of(memory.write(0, area, size));
+  if ((saved & x86::kXcr0Sse) != 0) {
+    store_sse(s, area);
+    pieces.add(kSseOffset, 16 * vector_count(s));
+  }
+  header.xstate_bv =
+      kCompact ? components & in_use : (header.xstate_bv & ~components) | (components & in_use);
+  header.xcomp_bv = kCompacted | components;
+  std::memcpy(area + kHeaderOffset, &header, kHeaderBytes);
+  pieces.add(kHeaderOffset, kHeaderBytes);
+  if ((saved & x86::kXcr0Avx) != 0) {
+    store_avx(s, area + kAvxOffset);
+    pieces.add(kAvxOffset, 16 * vector_count(s));
+  }
+  return fault_of(pieces.write(memory, area));
 }
 
 // SDM 1 13.8: what makes XRSTOR fault.
@@ -250,9 +248,10 @@ bool check_header(Interpreter& s, const Header& header) {
 
 Flow xrstor(Interpreter& s, const Op& op, const Insn& insn) {
   const u64 components = requested(s);
-  Area memory(s, op);
+  SaveArea memory(s, op);
   u8 area[kAreaSize] = {};
-  if (!check_extended(s) || !memory.check_alignment(64, false) || !memory.read(0, area, kAvxOffset)) {
+  if (!check_extended(s) || !memory.check_alignment(64, false) ||
+      !memory.read(kHeaderOffset, area + kHeaderOffset, sizeof(Header))) {
     return Flow::kFault;
   }
   Header header;
@@ -260,23 +259,30 @@ Flow xrstor(Interpreter& s, const Op& op, const Insn& insn) {
   if (!check_header(s, header)) return Flow::kFault;
   const bool is_compacted = (header.xcomp_bv & kCompacted) != 0;
   const u64 present = components & header.xstate_bv;
-  if ((present & x86::kXcr0Avx) != 0 &&
-      !memory.read(kAvxOffset, area + kAvxOffset, kAreaSize - kAvxOffset)) {
-    return Flow::kFault;
-  }
-  u32 mxcsr = s.state.fx.mxcsr;
   const u64 mxcsr_users = is_compacted ? x86::kXcr0Sse : x86::kXcr0Sse | x86::kXcr0Avx;
+  Pieces pieces;
+  if ((present & x86::kXcr0X87) != 0) pieces.add_x87();
+  if ((components & mxcsr_users) != 0) pieces.add(kMxcsrOffset, 8);
+  if ((present & x86::kXcr0Sse) != 0) pieces.add(kSseOffset, 16 * vector_count(s));
+  if ((present & x86::kXcr0Avx) != 0) pieces.add(kAvxOffset, 16 * vector_count(s));
+  if (!pieces.read(memory, area)) return Flow::kFault;
+  u32 mxcsr = s.state.fx.mxcsr;
   if ((components & mxcsr_users) != 0) {
-    if (is_compacted && (present & x86::kXcr0Sse) == 0) mxcsr = 0x1f80;
-    else if (!check_mxcsr(s, area, mxcsr)) return Flow::kFault;
+    if (is_compacted && (present & x86::kXcr0Sse) == 0)
+      mxcsr = 0x1f80;
+    else if (!check_mxcsr(s, area, mxcsr))
+      return Flow::kFault;
   }
   static constexpr u8 kZero[kAreaSize] = {};
   if ((components & x86::kXcr0X87) != 0) {
-    if ((present & x86::kXcr0X87) != 0) load_x87(s.state, is_wide_form(insn), area);
-    else reset_x87(s.state);
+    if ((present & x86::kXcr0X87) != 0)
+      load_x87(s.state, is_wide_form(insn), area);
+    else
+      reset_x87(s.state);
   }
   if ((components & x86::kXcr0Sse) != 0) load_sse(s, (present & x86::kXcr0Sse) != 0 ? area : kZero);
-  if ((components & x86::kXcr0Avx) != 0) load_avx(s, (present & x86::kXcr0Avx) != 0 ? area + kAvxOffset : kZero);
+  if ((components & x86::kXcr0Avx) != 0)
+    load_avx(s, (present & x86::kXcr0Avx) != 0 ? area + kAvxOffset : kZero);
   s.state.fx.mxcsr = mxcsr;
   return Flow::kNext;
 }
