@@ -155,12 +155,20 @@ class Core {
   bool transfer_to_code(u16 selector, x86::Descriptor code, u64 address, u64 offset, unsigned new_cpl);
   bool check_far_code(x86::Selector selector, const x86::Descriptor& code);
   bool call_through_gate(x86::Selector gate_selector, x86::Descriptor gate, u64 gate_address, u64 return_rip, bool is_call);
-  bool call_inner(x86::Descriptor gate, unsigned size, x86::Selector target, x86::Descriptor code, u64 address,
-                  u64 offset, u64 return_rip);
+  // Where a call gate leads.
+  struct GateTarget {
+    x86::Selector selector;
+    x86::Descriptor code;
+    u64 code_address;  // of the descriptor
+    u64 offset;
+  };
+  bool call_inner(const GateTarget& target, unsigned size, unsigned parameters, u64 return_rip);
   bool return_to_v8086(u64 rip, u64 cs, u64 flags);
   bool return_to_outer(unsigned operand_size, u64 rip, x86::Selector selector, u32 pop_bytes, bool is_iret, u64 flags);
   void load_flags_from_iret(u64 flags, unsigned operand_size, unsigned old_cpl);
   bool load_pdptes(u64 cr3_value);
+  bool write_pat(u64 value);
+  bool write_efer(u64 value);
   bool mtrr_slot(u32 index, u64*& slot);
   bool access_linear(u64 va, void* buffer, unsigned size, Access access, AccessMode mode);
   void update_watch();

@@ -110,7 +110,8 @@ bool Core::call_through_gate(Selector gate_selector, Descriptor gate, u64 gate_a
   if (!code.is_present()) return raise(x86::kVectorNp, target.error_code());
   if (!is_call) return transfer_to_code(target.value, code, address, offset, cpl);
   if (!code.is_conforming() && code.dpl() < cpl) {
-    return call_inner(gate, size, target, code, address, offset, return_rip);
+    const unsigned parameters = is_long_mode ? 0 : gate.gate_parameters();
+    return call_inner({target, code, address, offset}, size, parameters, return_rip);
   }
   StackFrame stack(*this, state.segment(x86::kSs), state.gpr[x86::kRsp], size, access_mode);
   if (!stack.push(state.segment(x86::kCs).selector) || !stack.push(return_rip)) return false;
@@ -120,9 +121,8 @@ bool Core::call_through_gate(Selector gate_selector, Descriptor gate, u64 gate_a
 }
 
 // A call gate to a more privileged level: switches stacks and copies parameters.
-bool Core::call_inner(Descriptor gate, unsigned size, Selector target, Descriptor code, u64 address, u64 offset,
-                      u64 return_rip) {
-  const unsigned new_cpl = code.dpl();
+bool Core::call_inner(const GateTarget& target, unsigned size, unsigned parameters, u64 return_rip) {
+  const unsigned new_cpl = target.code.dpl();
   const Segment old_ss = state.segment(x86::kSs);
   const u64 old_rsp = state.gpr[x86::kRsp];
   Segment ss = {.selector = static_cast<u16>(new_cpl), .attributes = static_cast<u16>(new_cpl << 5)};
@@ -143,13 +143,14 @@ bool Core::call_inner(Descriptor gate, unsigned size, Selector target, Descripto
   is_64bit = was_64bit;
   to.set_error_code(ss.selector & 0xfffc);
   bool is_done = to.push(old_ss.selector) && to.push(old_rsp);
-  const unsigned parameters = is_long_mode ? 0 : gate.gate_parameters();
   for (unsigned i = parameters; is_done && i > 0; --i) {
     u64 value;
     is_done = from.peek(i - 1, value) && to.push(value);
   }
   is_done = is_done && to.push(state.segment(x86::kCs).selector) && to.push(return_rip);
-  if (!is_done || !transfer_to_code(target.value, code, address, offset, new_cpl)) return false;
+  if (!is_done || !transfer_to_code(target.selector.value, target.code, target.code_address, target.offset, new_cpl)) {
+    return false;
+  }
   state.segment(x86::kSs) = ss;
   state.gpr[x86::kRsp] = to.offset();
   update_mode();

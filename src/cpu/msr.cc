@@ -103,6 +103,29 @@ bool Core::read_msr(u32 index, u64& value) {
   return true;
 }
 
+// SDM 3A table 11-10.
+bool Core::write_pat(u64 value) {
+  for (unsigned i = 0; i < 8; ++i) {
+    const u64 type = (value >> (8 * i)) & 0xff;
+    if (type > 7 || type == 2 || type == 3) return raise(kVectorGp, 0);
+  }
+  state.pat = value;
+  return true;
+}
+
+// SDM 3A 2.2.1. LMA is the processor's own.
+bool Core::write_efer(u64 value) {
+  u64 known = kEferSce | kEferLme | kEferLma;
+  if (cpuid.has(Feature::kNx)) known |= kEferNxe;
+  const bool changes_lme = ((state.efer ^ value) & kEferLme) != 0;
+  if ((value & ~known) != 0 || (changes_lme && (state.cr0 & kCr0Pg) != 0)) return raise(kVectorGp, 0);
+  const bool changes_nxe = ((state.efer ^ value) & kEferNxe) != 0;
+  state.efer = (value & ~kEferLma) | (state.efer & kEferLma);
+  if (changes_nxe) mmu.flush_all();
+  update_mode();
+  return true;
+}
+
 bool Core::write_msr(u32 index, u64 value) {
   u64* slot;
   if (mtrr_slot(index, slot)) {
@@ -144,24 +167,8 @@ bool Core::write_msr(u32 index, u64 value) {
     case kMsrSysenterEsp: state.sysenter_esp = value; return true;
     case kMsrSysenterEip: state.sysenter_eip = value; return true;
     case kMsrMiscEnable: state.misc_enable = value; return true;
-    case kMsrPat:
-      for (unsigned i = 0; i < 8; ++i) {
-        const u64 type = (value >> (8 * i)) & 0xff;
-        if (type > 7 || type == 2 || type == 3) return raise(kVectorGp, 0);
-      }
-      state.pat = value;
-      return true;
-    case kMsrEfer: {
-      u64 known = kEferSce | kEferLme | kEferLma;
-      if (cpuid.has(Feature::kNx)) known |= kEferNxe;
-      const bool changes_lme = ((state.efer ^ value) & kEferLme) != 0;
-      if ((value & ~known) != 0 || (changes_lme && (state.cr0 & kCr0Pg) != 0)) return raise(kVectorGp, 0);
-      const bool changes_nxe = ((state.efer ^ value) & kEferNxe) != 0;
-      state.efer = (value & ~kEferLma) | (state.efer & kEferLma);
-      if (changes_nxe) mmu.flush_all();
-      update_mode();
-      return true;
-    }
+    case kMsrPat: return write_pat(value);
+    case kMsrEfer: return write_efer(value);
     case kMsrStar: state.star = value; return true;
     case kMsrLstar: state.lstar = value; return true;
     case kMsrCstar: state.cstar = value; return true;
