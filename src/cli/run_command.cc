@@ -90,6 +90,15 @@ Result<u64> parse_size(std::string_view text) {
   return value * unit;
 }
 
+// CLI11's own conversion takes negative and too large numbers.
+Result<u64> parse_count(std::string_view option, std::string_view text) {
+  u64 value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc() && rest == end) return value;
+  return fail_usage("{} '{}': give a number from 0 to {}", option, text, ~u64{0});
+}
+
 CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   CLI::App* run = app.add_subcommand("run", "Run a virtual machine");
   BootConfig& boot = options.machine.boot;
@@ -124,6 +133,10 @@ Result<int> run_machine(RunOptions& options) {
     return fail_usage("--clock {}: give host or instructions", options.clock);
   }
   config.clock = options.clock == "host" ? ClockSource::kHost : ClockSource::kInstructions;
+  u64 max_instructions = ~u64{0};
+  if (!options.max_instructions.empty()) {
+    max_instructions = TRY(parse_count("--max-instructions", options.max_instructions));
+  }
   Terminal terminal;
   WatchingSink console(terminal, options.exit_on);
   std::unique_ptr<Machine> machine = TRY(Machine::create(config, console));
@@ -133,7 +146,7 @@ Result<int> run_machine(RunOptions& options) {
     TRY_VOID(terminal.start([&](std::span<const u8> typed) { return machine->console_input(typed); },
                             [&] { machine->request_quit(); }));
   }
-  const RunResult result = machine->run(options.max_instructions);
+  const RunResult result = machine->run(max_instructions);
   terminal.stop();
   print_results(*machine, options);
   if (terminal.received_signal() != 0) return kStatusSignal + terminal.received_signal();

@@ -14,7 +14,7 @@ struct RunOptions {
   std::string engine = "auto";
   std::string clock = "host";
   std::string protocol = "auto";
-  u64 max_instructions = ~u64{0};
+  std::string max_instructions;  // empty: no limit
   bool prints_hash = false;
   bool prints_state = false;
   bool prints_statistics = false;
@@ -28,5 +28,7 @@ Result<int> run_machine(RunOptions& options);
 
 // "512M", "1G", "4096K", "1048576": bytes.
 Result<u64> parse_size(std::string_view text);
+// "700000013"; `option` names it in the error.
+Result<u64> parse_count(std::string_view option, std::string_view text);
 
 }  // namespace doppel
