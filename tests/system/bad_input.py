@@ -1,15 +1,17 @@
 """What a person gets wrong: one clear line on standard error, status 1 or 2, never a crash."""
 
+import os
 import random
 import struct
 import tempfile
 from pathlib import Path
 
-from doppel import CMDLINE, GUEST, expect
+from doppel import CMDLINE, GUEST, Skip, expect
 
 RANDOM_SEED = 20240229
 ELF_HEADER_BYTES = 64
 MACHINE_AARCH64 = 183
+MACHINE_X86_64 = 62
 
 
 def random_bytes(count):
@@ -30,6 +32,22 @@ def kernel_bytes():
     return (GUEST / "vmlinuz").read_bytes()
 
 
+def arm_image():
+    """The head of an arm64 kernel Image."""
+    return bytes(56) + b"ARMd" + bytes(4096)
+
+
+def pvh_elf(size):
+    """An ELF kernel for this machine with one segment of `size` bytes of memory and a PVH entry."""
+    ident = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)
+    start, note_at = 0x100000, 176
+    note = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", start)
+    header = struct.pack("<HHIQQQIHHHHHH", 2, MACHINE_X86_64, 1, start, ELF_HEADER_BYTES, 0, 0, 64, 56, 2, 64, 0, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 5, note_at, start, start, len(note), size, 4096)
+    notes = struct.pack("<IIQQQQQQ", 4, 4, note_at, start, start, len(note), len(note), 4)
+    return ident + header + load + notes + note
+
+
 # name -> content of the kernel file
 KERNELS = {
     "empty_kernel": lambda: b"",
@@ -40,6 +58,9 @@ KERNELS = {
     "kernel_cut_in_payload": lambda: kernel_bytes()[: 5 << 20],
     "kernel_with_damaged_payload": lambda: kernel_bytes()[:1 << 20] + random_bytes(1 << 20) + kernel_bytes()[2 << 20:],
     "kernel_for_arm": arm_elf,
+    "kernel_image_for_arm": arm_image,
+    "kernel_larger_than_memory": lambda: pvh_elf(1 << 30),
+    "kernel_larger_than_any_memory": lambda: pvh_elf((1 << 64) - 0x1000),
     "text_as_kernel": lambda: b"#!/bin/sh\necho not a kernel\n" * 100,
 }
 
@@ -52,9 +73,26 @@ ARGUMENTS = {
     "memory_overflows": ("--memory", "99999999999999999999999G"),
     "memory_is_negative": ("--memory", "-512M"),
     "memory_is_a_word": ("--memory", "lots"),
+    "memory_is_no_multiple_of_a_page": ("--memory", "67108865"),
+    "memory_too_small_for_the_kernel": ("--memory", "16M"),
     "cpus_zero": ("--cpus", "0"),
+    "cpus_two": ("--cpus", "2"),
+    "cpus_more_than_64": ("--cpus", "65"),
     "cpus_too_many": ("--cpus", "1000000"),
+    "cpus_negative": ("--cpus", "-1"),
     "unknown_engine": ("--engine", "steam"),
+    "unknown_cpu_template": ("--cpu", "z80"),
+    "empty_cpu_template": ("--cpu", ""),
+    "unknown_clock": ("--clock", "sundial"),
+    "unknown_protocol": ("--protocol", "tftp"),
+    "protocol_of_another_format": ("--protocol", "multiboot"),
+    "instructions_are_a_word": ("--max-instructions", "many"),
+    "instructions_are_negative": ("--max-instructions", "-1"),
+    "instructions_overflow": ("--max-instructions", "99999999999999999999999"),
+    "instructions_with_rest": ("--max-instructions", "12monkeys"),
+    "option_given_twice": ("--memory", "64M", "--memory", "128M"),
+    "stray_argument": ("vmlinuz",),
+    "command_line_too_long": ("--cmdline", "x" * 10000),
     "unknown_option": ("--no-such-option",),
     "option_without_value": ("--memory",),
 }
@@ -64,12 +102,18 @@ WHOLE_COMMANDS = {
     "unknown_command": ("fly",),
     "missing_kernel": ("run", "--kernel", "/nonexistent/vmlinuz"),
     "kernel_is_a_directory": ("run", "--kernel", "/"),
+    "kernel_is_a_device": ("run", "--kernel", "/dev/zero"),
+    "kernel_is_the_null_device": ("run", "--kernel", "/dev/null"),
+    "initrd_is_a_directory": ("run", "--kernel", str(GUEST / "vmlinuz"), "--initrd", "/"),
+    "missing_module": ("run", "--kernel", str(GUEST / "vmlinuz"), "--module", "/nonexistent/module"),
+    "nothing_at_all": (),
     "missing_initrd": ("run", "--kernel", str(GUEST / "vmlinuz"), "--initrd", "/nonexistent/initrd.img"),
 }
 
 
 def expect_refusal(outcome):
     """One line on standard error, nothing else, status 1 or 2."""
+    expect(not outcome.out, f"standard output: {outcome.out[:160]!r}")
     expect(outcome.status in (1, 2), f"status {outcome.status} instead of 1 or 2: {outcome.err[-160:]!r}")
     lines = outcome.err.splitlines()
     expect(len(lines) == 1 and lines[0].strip(), f"{len(lines)} lines on standard error: {outcome.err[-300:]!r}")
@@ -88,8 +132,9 @@ def with_kernel(make):
 def with_arguments(arguments):
     """A test that gives good files and a bad option."""
     def test(doppel):
-        expect_refusal(doppel.run("run", "--kernel", GUEST / "vmlinuz", "--initrd", GUEST / "initrd.img", "--cmdline",
-                                  CMDLINE, *arguments, limit=20))
+        words = () if "--cmdline" in arguments else ("--cmdline", CMDLINE)
+        expect_refusal(doppel.run("run", "--kernel", GUEST / "vmlinuz", "--initrd", GUEST / "initrd.img", *words,
+                                  *arguments, limit=20))
     return test
 
 
@@ -106,6 +151,15 @@ def initrd_larger_than_memory(doppel):
                                   limit=20))
 
 
+def unreadable_kernel(doppel):
+    """A kernel without read permission."""
+    if os.geteuid() == 0:
+        raise Skip("root reads every file")
+    with tempfile.NamedTemporaryFile(prefix="doppel-kernel-") as file:
+        os.chmod(file.name, 0)
+        expect_refusal(doppel.run("run", "--kernel", file.name, limit=20))
+
+
 def named(name, test):
     """Gives a generated test the name it is called by."""
     test.__name__ = name
@@ -117,4 +171,5 @@ TESTS = (
     *(named(name, with_arguments(arguments)) for name, arguments in ARGUMENTS.items()),
     *(named(name, with_command(command)) for name, command in WHOLE_COMMANDS.items()),
     initrd_larger_than_memory,
+    unreadable_kernel,
 )

@@ -50,9 +50,9 @@ class Shell:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def sleep_takes_its_time(doppel):
+def sleep_takes_its_time(doppel, words=""):
     """`sleep` in the guest lasts as long on the host's clock and on the guest's."""
-    with Shell(doppel) as shell:
+    with Shell(doppel, words) as shell:
         shell.type(f"echo be\"\"gin; cut -d' ' -f1 /proc/uptime; sleep {SLEEP_SECONDS}; "
                    "cut -d' ' -f1 /proc/uptime; echo en\"\"d")
         begin = shell.wait_for("begin")
@@ -63,6 +63,11 @@ def sleep_takes_its_time(doppel):
         guest = times[1] - times[0]
     expect(SLEEP_SECONDS - 0.05 <= host <= SLEEP_SECONDS + MOST_LATE_SECONDS, f"{host:.2f} s of host time")
     expect(SLEEP_SECONDS - 0.05 <= guest <= SLEEP_SECONDS + MOST_LATE_SECONDS, f"{guest:.2f} s of guest time")
+
+
+def sleep_takes_its_time_without_the_paravirtual_clock(doppel):
+    """The same where the guest finds out by itself how fast its TSC runs."""
+    sleep_takes_its_time(doppel, "no-kvmclock")
 
 
 def idle_guest_costs_little(doppel):
@@ -86,4 +91,5 @@ def clock_shows_the_host_time(doppel):
     expect(abs(guest - host) <= 3, f"{guest} in the guest, {host:.0f} on the host")
 
 
-TESTS = (sleep_takes_its_time, idle_guest_costs_little, clock_shows_the_host_time)
+TESTS = (sleep_takes_its_time, sleep_takes_its_time_without_the_paravirtual_clock, idle_guest_costs_little,
+         clock_shows_the_host_time)
