@@ -51,9 +51,9 @@ KvmParavirt::KvmParavirt(GuestMemory& memory, Inputs& inputs, ApicBus& bus, Loca
     : memory_(memory), inputs_(inputs), bus_(bus), lapic_(lapic) {}
 
 u32 KvmParavirt::features() {
-  return x86::kKvmClocksource | x86::kKvmNopIoDelay | x86::kKvmClocksource2 | x86::kKvmPvEoi | x86::kKvmStealTime |
-         x86::kKvmPvTlbFlush | x86::kKvmPvUnhalt |
-         x86::kKvmPvSendIpi | x86::kKvmPollControl | x86::kKvmPvSchedYield | x86::kKvmClocksourceStable;
+  return x86::kKvmClocksource | x86::kKvmNopIoDelay | x86::kKvmClocksource2 | x86::kKvmPvEoi |
+         x86::kKvmStealTime | x86::kKvmPvTlbFlush | x86::kKvmPvUnhalt | x86::kKvmPvSendIpi |
+         x86::kKvmPollControl | x86::kKvmPvSchedYield | x86::kKvmClocksourceStable;
 }
 
 void KvmParavirt::reset() {
@@ -65,13 +65,19 @@ void KvmParavirt::reset() {
 std::optional<u64> KvmParavirt::read_msr(u32 index) const {
   switch (index) {
     case x86::kMsrKvmWallClock:
-    case x86::kMsrKvmWallClockNew: return wall_clock_;
+    case x86::kMsrKvmWallClockNew:
+      return wall_clock_;
     case x86::kMsrKvmSystemTime:
-    case x86::kMsrKvmSystemTimeNew: return system_time_;
-    case x86::kMsrKvmPvEoiEn: return pv_eoi_;
-    case x86::kMsrKvmStealTime: return steal_time_;
-    case x86::kMsrKvmPollControl: return poll_control_;
-    default: return std::nullopt;
+    case x86::kMsrKvmSystemTimeNew:
+      return system_time_;
+    case x86::kMsrKvmPvEoiEn:
+      return pv_eoi_;
+    case x86::kMsrKvmStealTime:
+      return steal_time_;
+    case x86::kMsrKvmPollControl:
+      return poll_control_;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -101,17 +107,19 @@ std::optional<bool> KvmParavirt::write_msr(u32 index, u64 value, u64 tsc_offset)
       if ((value & ~u64{1}) != 0) return false;
       poll_control_ = value;
       return true;
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
-// Nothing is stolen and no vCPU is ever reported as preempted: a guest that wants another vCPU's TLB flushed sends
-// it an interrupt, which the PV TLB flush protocol allows (cpuid.rst, KVM_FEATURE_PV_TLB_FLUSH).
+// Nothing is stolen and no vCPU is ever reported as preempted: a guest that wants another vCPU's TLB flushed
+// sends it an interrupt, which the PV TLB flush protocol allows (cpuid.rst, KVM_FEATURE_PV_TLB_FLUSH).
 void KvmParavirt::write_steal_time(GuestPhys address) { memory_.write_value(address, StealTime{}); }
 
 void KvmParavirt::write_wall_clock(GuestPhys address) {
   // The wall clock at machine time zero. The version is odd while an update is under way.
-  const WallClock clock{.version = 2, .seconds = static_cast<u32>(inputs_.boot_wall_clock_seconds()), .nanoseconds = 0};
+  const WallClock clock{
+      .version = 2, .seconds = static_cast<u32>(inputs_.boot_wall_clock_seconds()), .nanoseconds = 0};
   memory_.write_value(address, clock);
 }
 
@@ -139,8 +147,8 @@ void KvmParavirt::write_system_time(GuestPhys address, u64 tsc_offset) {
 }
 
 // PV end-of-interrupt, msr.rst MSR_KVM_PV_EOI_EN: bit 0 of the guest's word set by us means "no EOI needed";
-// the guest clears it instead of writing EOI. Nothing is looked at before an interrupt waits, so that polling more
-// often than needed (after loading a state) changes nothing.
+// the guest clears it instead of writing EOI. Nothing is looked at before an interrupt waits, so that polling
+// more often than needed (after loading a state) changes nothing.
 void KvmParavirt::before_interrupt() {
   if (!eoi_is_skippable_ || !lapic_.has_request()) return;
   const GuestPhys address(pv_eoi_ & ~u64{3});
@@ -166,9 +174,12 @@ void KvmParavirt::after_acknowledge() {
 u64 KvmParavirt::hypercall(u64 number, std::span<const u64, 4> arguments) {
   switch (number) {
     case kHypercallKick:
-    case kHypercallSchedYield: return 0;
-    case kHypercallSendIpi: return send_ipi(arguments);
-    default: return kNoSuchHypercall;
+    case kHypercallSchedYield:
+      return 0;
+    case kHypercallSendIpi:
+      return send_ipi(arguments);
+    default:
+      return kNoSuchHypercall;
   }
 }
 

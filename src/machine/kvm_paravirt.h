@@ -22,7 +22,8 @@ class KvmParavirt final : public Component {
   static u32 features();
 
   std::optional<u64> read_msr(u32 index) const;
-  // nullopt: not one of these MSRs; else whether the value was accepted. `tsc_offset`: guest TSC minus Inputs::tsc().
+  // nullopt: not one of these MSRs; else whether the value was accepted. `tsc_offset`: guest TSC minus
+  // Inputs::tsc().
   std::optional<bool> write_msr(u32 index, u64 value, u64 tsc_offset);
   u64 hypercall(u64 number, std::span<const u64, 4> arguments);
 

@@ -66,8 +66,8 @@ class Machine final : private MachineControl {
  public:
   // `console` gets what the guest's serial port sends, with the device lock held.
   static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, CharacterSink& console);
-  // The same without a guest (`config.boot` is not used): the caller loads a state, through visit_state() or into
-  // memory() and vcpu().
+  // The same without a guest (`config.boot` is not used): the caller loads a state, through visit_state() or
+  // into memory() and vcpu().
   static Result<std::unique_ptr<Machine>> create_empty(const MachineConfig& config, CharacterSink& console);
   ~Machine() override;
 
