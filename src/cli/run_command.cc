@@ -5,7 +5,6 @@
 #include <cstdio>
 
 #include "cli/terminal.h"
-#include "state/state_digest.h"
 
 namespace doppel {
 namespace {
@@ -60,13 +59,10 @@ class WatchingSink final : public CharacterSink {
 // fmt would throw when nobody reads.
 void print(std::FILE* stream, const std::string& text) { std::fputs(text.c_str(), stream); }
 
-void print_results(Machine& machine, const RunOptions& options) {
-  if (options.prints_statistics) print(stderr, machine.statistics_text());
-  if (options.prints_hash) print(stdout, fmt::format("state hash {:016x}\n", machine.state_hash()));
-  if (!options.prints_state) return;
-  StatePrinter printer;
-  machine.visit_state(printer, StateScope::kRegisters);
-  print(stdout, printer.text());
+void print_results(Control& control, const RunOptions& options) {
+  if (options.prints_statistics) print(stderr, control.statistics_text());
+  if (options.prints_hash) print(stdout, fmt::format("state hash {:016x}\n", control.state_hash()));
+  if (options.prints_state) print(stdout, control.state_text());
 }
 
 }  // namespace
@@ -139,16 +135,16 @@ Result<int> run_machine(RunOptions& options) {
   }
   Terminal terminal;
   WatchingSink console(terminal, options.exit_on);
-  std::unique_ptr<Machine> machine = TRY(Machine::create(config, console));
-  console.on_found([&] { machine->stop_soon(); });
+  Control control = TRY(Control::create(config, console));
+  console.on_found([&] { control.execute(QuitFromConsole{}); });
   // Typed input has no place in a run that is to repeat exactly.
   if (config.clock == ClockSource::kHost) {
-    TRY_VOID(terminal.start([&](std::span<const u8> typed) { return machine->console_input(typed); },
-                            [&] { machine->request_quit(); }));
+    TRY_VOID(terminal.start([&](std::span<const u8> typed) { return control.execute(TypeCharacters{typed}); },
+                            [&] { control.execute(Quit{}); }));
   }
-  const RunResult result = machine->run(max_instructions);
+  const RunResult result = control.run(max_instructions);
   terminal.stop();
-  print_results(*machine, options);
+  print_results(control, options);
   if (terminal.received_signal() != 0) return kStatusSignal + terminal.received_signal();
   return exit_status(result);
 }

@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/result.h"
-#include "machine/machine.h"
+#include "control/control.h"
 
 namespace doppel {
 

@@ -105,7 +105,8 @@ Flow clts(Interpreter& s, const Op&, const Insn&) {
 
 Flow cpuid(Interpreter& s, const Op&, const Insn&) {
   auto& gpr = s.state.gpr;
-  const x86::CpuidResult result = s.query_cpuid(static_cast<u32>(gpr[x86::kRax]), static_cast<u32>(gpr[x86::kRcx]));
+  const x86::CpuidResult result =
+      s.query_cpuid(static_cast<u32>(gpr[x86::kRax]), static_cast<u32>(gpr[x86::kRcx]));
   gpr[x86::kRax] = result.eax;
   gpr[x86::kRbx] = result.ebx;
   gpr[x86::kRcx] = result.ecx;
@@ -117,7 +118,7 @@ bool tsc_allowed(Interpreter& s) {
   return (s.state.cr4 & x86::kCr4Tsd) == 0 || s.cpl == 0 || s.raise(x86::kVectorGp, 0);
 }
 
-Flow rdtsc(Interpreter& s, const Op&, const Insn& insn) {
+Flow read_tsc(Interpreter& s, const Op&, const Insn& insn) {
   if (!tsc_allowed(s)) return Flow::kFault;
   const u64 value = s.guest_tsc();
   s.state.gpr[x86::kRax] = value & 0xffffffff;
@@ -157,7 +158,8 @@ Flow xgetbv(Interpreter& s, const Op& op, const Insn& insn) {
   if ((s.state.cr4 & x86::kCr4Osxsave) == 0) return undefined_instruction(s, op, insn);
   const u32 index = static_cast<u32>(s.state.gpr[x86::kRcx]);
   // XCR1: components in use; all that are enabled may be. SDM 1 13.2.
-  if (index > 1 || (index == 1 && !s.cpuid.has(x86::Feature::kXgetbv1))) return s.raise(x86::kVectorGp, 0), Flow::kFault;
+  if (index > 1 || (index == 1 && !s.cpuid.has(x86::Feature::kXgetbv1)))
+    return s.raise(x86::kVectorGp, 0), Flow::kFault;
   s.state.gpr[x86::kRax] = s.state.xcr0 & 0xffffffff;
   s.state.gpr[x86::kRdx] = s.state.xcr0 >> 32;
   return Flow::kNext;
@@ -189,16 +191,23 @@ Flow invpcid(Interpreter& s, const Op& op, const Insn& insn) {
   const u64 type = read_gpr(s, insn.operands[0].reg, s.is_64bit ? 8 : 4);
   u64 va;
   u64 descriptor[2];
-  if (!memory_address(s, op, 16, false, va) || !s.read_linear(va, descriptor, 16, s.access_mode)) return Flow::kFault;
+  if (!memory_address(s, op, 16, false, va) || !s.read_linear(va, descriptor, 16, s.access_mode))
+    return Flow::kFault;
   const bool has_pcid = (s.state.cr4 & x86::kCr4Pcide) != 0;
   const bool is_bad = type > 3 || (descriptor[0] >> 12) != 0 ||
                       (type < 2 && !has_pcid && (descriptor[0] & 0xfff) != 0) ||
                       (type == 0 && !s.is_canonical(descriptor[1]));
   if (is_bad) return s.raise(x86::kVectorGp, 0), Flow::kFault;
   switch (type) {
-    case 0: s.mmu.flush_page(GuestVirt(descriptor[1])); break;
-    case 1: s.mmu.flush_context(static_cast<u16>(descriptor[0])); break;
-    default: s.mmu.flush_all(); break;
+    case 0:
+      s.mmu.flush_page(GuestVirt(descriptor[1]));
+      break;
+    case 1:
+      s.mmu.flush_context(static_cast<u16>(descriptor[0]));
+      break;
+    default:
+      s.mmu.flush_all();
+      break;
   }
   s.state.rip = next_rip(s, op);
   return Flow::kJump;
@@ -282,7 +291,8 @@ Flow hypercall(Interpreter& s, const Op& op, const Insn& insn) {
     return Flow::kNext;
   }
   const u64 mask = s.is_64bit ? ~u64{0} : 0xffffffff;
-  const u64 arguments[4] = {gpr[x86::kRbx] & mask, gpr[x86::kRcx] & mask, gpr[x86::kRdx] & mask, gpr[x86::kRsi] & mask};
+  const u64 arguments[4] = {gpr[x86::kRbx] & mask, gpr[x86::kRcx] & mask, gpr[x86::kRdx] & mask,
+                            gpr[x86::kRsi] & mask};
   gpr[x86::kRax] = s.platform.hypercall(gpr[x86::kRax] & mask, arguments) & mask;
   s.state.rip = next_rip(s, op);
   return Flow::kJump;
@@ -308,8 +318,8 @@ constexpr SemanticRow kRows[] = {
     {ZYDIS_MNEMONIC_LMSW, &lmsw, true},
     {ZYDIS_MNEMONIC_CLTS, &clts},
     {ZYDIS_MNEMONIC_CPUID, &cpuid},
-    {ZYDIS_MNEMONIC_RDTSC, &rdtsc},
-    {ZYDIS_MNEMONIC_RDTSCP, &rdtsc},
+    {ZYDIS_MNEMONIC_RDTSC, &read_tsc},
+    {ZYDIS_MNEMONIC_RDTSCP, &read_tsc},
     {ZYDIS_MNEMONIC_RDPID, &rdpid},
     {ZYDIS_MNEMONIC_RDPMC, &rdpmc},
     {ZYDIS_MNEMONIC_RDMSR, &rdmsr},
