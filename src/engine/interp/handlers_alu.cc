@@ -1,6 +1,7 @@
 // Handlers of the arithmetic and logic instructions. SDM 2A: ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, ...
 #include <type_traits>
 
+#include "engine/interp/guest_atomic.h"
 #include "engine/interp/handlers.h"
 
 namespace doppel::interp {
@@ -74,11 +75,10 @@ void INTERP_CALL alu_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
 // LOCK forms work on the host's memory atomically.
 template <Alu kOperation, class T>
 INTERP_INLINE void locked_alu(u8* host, T b, u64& flags) {
-  auto* memory = reinterpret_cast<T*>(host);
   u64 captured = flags;
 #define LOCKED(prefix, name)                                  \
   asm volatile(prefix "lock " name " %[b], %[m]\n\tlahf\n\tseto %%al" \
-               : [m] "+m"(*memory), [f] "+a"(captured)        \
+               : [m] "+m"(*host), [f] "+a"(captured)        \
                : [b] "r"(b)                                   \
                : "cc", "memory")
   if constexpr (kOperation == Alu::kAdd) LOCKED("", "add");
@@ -147,16 +147,12 @@ void INTERP_CALL unary_locked(Interpreter* s, const Op* op, u64 flags, u64 base)
   if (!operand_address(s, op, base, sizeof(T), true, va)) GOTO(leave_faulted);
   u8* host = update_pointer(s, va, sizeof(T));
   if (host == nullptr) GOTO((unary_mem<kOperation, T, Any>));
-  auto* memory = reinterpret_cast<T*>(host);
-  T expected = __atomic_load_n(memory, __ATOMIC_SEQ_CST);
-  for (;;) {
-    u64 updated_flags = flags;
-    const T desired = unary<kOperation, T>(expected, updated_flags);
-    if (__atomic_compare_exchange_n(memory, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-      flags = updated_flags;
-      break;
-    }
-  }
+  u64 updated_flags = flags;
+  locked_update<T>(host, [&](T old) {
+    updated_flags = flags;
+    return unary<kOperation, T>(old, updated_flags);
+  });
+  flags = updated_flags;
   NEXT();
 }
 

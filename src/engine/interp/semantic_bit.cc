@@ -1,4 +1,5 @@
 // Bit instructions: BT family, scans, double shifts, BMI, ADX, CRC32, POPCNT. SDM 2A-2D.
+#include "engine/interp/guest_atomic.h"
 #include "engine/interp/semantic.h"
 
 namespace doppel::interp {
@@ -15,21 +16,10 @@ u64 apply(BitAction action, u64 value, u64 mask) {
   }
 }
 
-template <class T>
-T atomic_apply(BitAction action, u8* host, T mask) {
-  auto* memory = reinterpret_cast<T*>(host);
-  switch (action) {
-    case BitAction::kSet: return __atomic_fetch_or(memory, mask, __ATOMIC_SEQ_CST);
-    case BitAction::kReset: return __atomic_fetch_and(memory, static_cast<T>(~mask), __ATOMIC_SEQ_CST);
-    case BitAction::kComplement: return __atomic_fetch_xor(memory, mask, __ATOMIC_SEQ_CST);
-    default: return __atomic_load_n(memory, __ATOMIC_SEQ_CST);
-  }
-}
-
 // The word in memory before `mask` was applied to it; `is_locked`: as one atomic step.
 template <BitAction kAction, class T>
 u64 apply_in_host(u8* host, u64 mask, bool is_locked) {
-  if (is_locked) return atomic_apply<T>(kAction, host, static_cast<T>(mask));
+  if (is_locked) return locked_update<T>(host, [&](T old) { return static_cast<T>(apply(kAction, old, mask)); });
   const T value = load_host<T>(host);
   if constexpr (kAction != BitAction::kTest) store_host<T>(host, static_cast<T>(apply(kAction, value, mask)));
   return value;

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <limits>
 
+#include "engine/interp/guest_atomic.h"
 #include "engine/interp/semantic.h"
 
 namespace doppel::interp {
@@ -169,8 +170,7 @@ bool begin_update(Interpreter& s, const Op& op, unsigned size, Update& update, u
 template <class T>
 bool swap_if_equal(u8* host, u64& expected, u64 desired) {
   T old = static_cast<T>(expected);
-  const bool is_done = __atomic_compare_exchange_n(reinterpret_cast<T*>(host), &old, static_cast<T>(desired), false,
-                                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  const bool is_done = locked_compare_exchange<T>(host, old, static_cast<T>(desired));
   expected = old;
   return is_done;
 }
@@ -197,7 +197,7 @@ Flow xchg(Interpreter& s, const Op& op, const Insn& insn) {
   if (update.host != nullptr) {
     // Locked with or without the prefix. SDM 2C "XCHG".
     old = with_width(size, [&]<class T>(T) -> u64 {
-      return __atomic_exchange_n(reinterpret_cast<T*>(update.host), static_cast<T>(desired), __ATOMIC_SEQ_CST);
+      return locked_exchange<T>(update.host, static_cast<T>(desired));
     });
   } else if (!s.write_linear(update.va, &desired, size, s.access_mode)) {
     return Flow::kFault;
@@ -232,7 +232,7 @@ Flow xadd(Interpreter& s, const Op& op, const Insn& insn) {
   if (!begin_update(s, op, size, update, old)) return Flow::kFault;
   if (update.host != nullptr) {
     old = with_width(size, [&]<class T>(T) -> u64 {
-      return __atomic_fetch_add(reinterpret_cast<T*>(update.host), static_cast<T>(addend), __ATOMIC_SEQ_CST);
+      return locked_add<T>(update.host, static_cast<T>(addend));
     });
   } else {
     const u64 sum = old + addend;
@@ -289,7 +289,7 @@ Flow cmpxchg_pair(Interpreter& s, const Op& op, const Insn& insn) {
     old[0] = expected[0];
     old[1] = expected[1];
     asm volatile("lock cmpxchg16b %[m]"
-                 : [m] "+m"(*reinterpret_cast<u128*>(host)), "+a"(old[0]), "+d"(old[1]), "=@ccz"(is_equal)
+                 : [m] "+m"(*host), "+a"(old[0]), "+d"(old[1]), "=@ccz"(is_equal)
                  : "b"(desired[0]), "c"(desired[1])
                  : "memory");
   } else if (host != nullptr) {

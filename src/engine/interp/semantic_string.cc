@@ -11,7 +11,7 @@ namespace {
 // so that instruction counts do not depend on when the host looks. An element of a block is one unit, an element on
 // its own (it may reach a device) costs what so many of a block do.
 constexpr u64 kMaxWork = 65536;
-constexpr u64 kSingleElementWork = 64;
+constexpr u64 kSingleElementWork = 256;
 
 // Register view of a string instruction: addresses, direction and count by address size.
 class StringState {
