@@ -22,7 +22,7 @@ constexpr int kExitNoHost = 3;
 // No form takes this long; a hang is reported like a crash.
 constexpr unsigned kFormSeconds = 120;
 
-struct SharedHeader {
+struct alignas(64) SharedHeader {
   std::atomic<u32> next_form = 0;
   std::array<Progress, kMaxJobs> progress = {};
 };

@@ -42,7 +42,8 @@ VcpuBackend::VcpuBackend(std::unique_ptr<GuestMemory> memory)
 
 Result<std::unique_ptr<VcpuBackend>> VcpuBackend::create(const EngineFactory& factory) {
   std::unique_ptr<VcpuBackend> backend(new VcpuBackend(TRY(GuestMemory::create(GuestWorld::kRamSize))));
-  backend->vcpu_ = TRY(factory(*backend->memory_, *backend->platform_));
+  backend->factory_ = factory;
+  backend->vcpu_ = TRY(backend->factory_(*backend->memory_, *backend->platform_));
   return backend;
 }
 

@@ -30,6 +30,7 @@ class VcpuBackend : public Backend {
   std::unique_ptr<GuestMemory> memory_;
   GuestWorld world_;
   std::unique_ptr<CpuPlatform> platform_;
+  EngineFactory factory_;  // owns what the engine refers to
   std::unique_ptr<Vcpu> vcpu_;
   Placement placement_;
   CpuState start_;
