@@ -245,6 +245,7 @@ TEST_F(Hostile, TimersSetToTheEndOfTime) {
   code.insert(code.end(), {0xb9, 0xe0, 0x06, 0,    0,    0x0f, 0x31, 0x81, 0xc2, 0,
                            0,    0x80, 0,    0x0f, 0x30, 0xfb, 0xf4, 0xeb, 0xf2});
   state = make_plain_guest(guest.memory(), Mode::kProtected32, code);
+  set_handler(0x40, {0xc7, 0x05, 0xb0, 0, 0xe0, 0xfe, 0, 0, 0, 0, 0xcf});  // EOI
   guest.start(state);
   for (unsigned i = 0; i < 100; ++i) guest.run(100);
   EXPECT_GT(guest.machine().vcpu().instructions_retired(), 60u);

@@ -63,7 +63,7 @@ void HostileMachine::run_random(Choices& choices, u64 instructions) {
   for (unsigned halts = 0; halts < 64 && processor_seconds() - start_time < 2;) {
     const u64 now = machine_->vcpu().instructions_retired();
     if (now >= last) break;
-    const RunEnd end = run(std::min(last - now, 1 + choices.below(2 * kChunk)));
+    const RunEnd end = run(std::min(last - now, 1 + choices.below(kChunk)));
     if (end == RunEnd::kHalted)
       ++halts;
     else if (end != RunEnd::kInstructionLimit)

@@ -126,7 +126,7 @@ void spoil(CpuState& state, Choices& choices) {
         state.xcr0 = choices.next();
         break;
       case 12:
-        state.fx.mxcsr = static_cast<u32>(choices.next());
+        state.fx.mxcsr = static_cast<u32>(choices.next() & 0xffff);
         break;
       case 13:
         state.pdpte[choices.below(4)] = interesting_value(choices);
