@@ -15,7 +15,8 @@ constexpr u64 kCr4Paging = x86::kCr4Pse | x86::kCr4Pae | x86::kCr4Pge | x86::kCr
 // SDM 3A 4.4.1: the four PDPTEs are loaded with CR3 and checked for reserved bits.
 bool Core::load_pdptes(u64 cr3_value) {
   std::array<u64, 4> entries;
-  mmu.read_physical(GuestPhys(cr3_value & 0xffffffe0), {reinterpret_cast<u8*>(entries.data()), sizeof(entries)});
+  mmu.read_physical(GuestPhys(cr3_value & 0xffffffe0),
+                    {reinterpret_cast<u8*>(entries.data()), sizeof(entries)});
   const u64 above = ~((u64{1} << cpuid.physical_address_bits()) - 1);
   for (const u64 entry : entries) {
     if ((entry & 1) != 0 && (entry & (0x1e6 | above)) != 0) return raise(x86::kVectorGp, 0);
@@ -53,8 +54,8 @@ bool Core::set_cr0(u64 value) {
 }
 
 bool Core::set_cr4(u64 value) {
-  u64 known = x86::kCr4Tsd | x86::kCr4De | x86::kCr4Pse | x86::kCr4Pae |
-              x86::kCr4Mce | x86::kCr4Pge | x86::kCr4Pce | x86::kCr4Osfxsr | x86::kCr4Osxmmexcpt;
+  u64 known = x86::kCr4Tsd | x86::kCr4De | x86::kCr4Pse | x86::kCr4Pae | x86::kCr4Mce | x86::kCr4Pge |
+              x86::kCr4Pce | x86::kCr4Osfxsr | x86::kCr4Osxmmexcpt;
   auto allow = [&](x86::Feature feature, u64 mask) {
     if (cpuid.has(feature)) known |= mask;
   };
@@ -112,11 +113,21 @@ bool Core::read_control(unsigned index, u64& value) {
   if (!is_control_register(index)) return raise(x86::kVectorUd);
   if (!require_cpl0()) return false;
   switch (index) {
-    case 0: value = state.cr0; return true;
-    case 2: value = state.cr2; return true;
-    case 3: value = state.cr3; return true;
-    case 4: value = state.cr4; return true;
-    default: value = platform.task_priority(); return true;
+    case 0:
+      value = state.cr0;
+      return true;
+    case 2:
+      value = state.cr2;
+      return true;
+    case 3:
+      value = state.cr3;
+      return true;
+    case 4:
+      value = state.cr4;
+      return true;
+    default:
+      value = platform.task_priority();
+      return true;
   }
 }
 
@@ -124,10 +135,15 @@ bool Core::write_control(unsigned index, u64 value) {
   if (!is_control_register(index)) return raise(x86::kVectorUd);
   if (!require_cpl0()) return false;
   switch (index) {
-    case 0: return set_cr0(value);
-    case 2: state.cr2 = value; return true;
-    case 3: return set_cr3(value);
-    case 4: return set_cr4(value);
+    case 0:
+      return set_cr0(value);
+    case 2:
+      state.cr2 = value;
+      return true;
+    case 3:
+      return set_cr3(value);
+    case 4:
+      return set_cr4(value);
     default:
       if ((value >> 4) != 0) return raise(x86::kVectorGp, 0);
       platform.set_task_priority(static_cast<u8>(value));
@@ -144,8 +160,10 @@ bool Core::read_debug(unsigned index, u64& value) {
     state.dr7 &= ~x86::kDr7Gd;
     return raise(x86::kVectorDb);
   }
-  if (index < 4) value = state.dr[index];
-  else value = (index == 4 || index == 6) ? state.dr6 : state.dr7;
+  if (index < 4)
+    value = state.dr[index];
+  else
+    value = (index == 4 || index == 6) ? state.dr6 : state.dr7;
   return true;
 }
 
@@ -156,8 +174,10 @@ bool Core::write_debug(unsigned index, u64 value) {
     state.dr[index] = value;  // canonical or not. SDM 3B 17.2.6
   } else {
     if (value >> 32 != 0) return raise(x86::kVectorGp, 0);
-    if (index == 4 || index == 6) state.dr6 = (value & 0xe00f) | x86::kDr6Fixed;
-    else state.dr7 = (value & 0xffff2bff) | x86::kDr7Fixed;
+    if (index == 4 || index == 6)
+      state.dr6 = (value & 0xe00f) | x86::kDr6Fixed;
+    else
+      state.dr7 = (value & 0xffff2bff) | x86::kDr7Fixed;
   }
   update_watch();
   mmu.flush_all();
@@ -169,8 +189,8 @@ bool Core::write_xcr(u32 index, u64 value) {
   if (!require_cpl0()) return false;
   const bool has_avx = cpuid.has(x86::Feature::kAvx);
   const u64 known = x86::kXcr0X87 | x86::kXcr0Sse | (has_avx ? x86::kXcr0Avx : 0);
-  const bool is_consistent = (value & x86::kXcr0X87) != 0 &&
-                             ((value & x86::kXcr0Avx) == 0 || (value & x86::kXcr0Sse) != 0);
+  const bool is_consistent =
+      (value & x86::kXcr0X87) != 0 && ((value & x86::kXcr0Avx) == 0 || (value & x86::kXcr0Sse) != 0);
   if (index != 0 || (value & ~known) != 0 || !is_consistent) return raise(x86::kVectorGp, 0);
   state.xcr0 = value;
   return true;

@@ -4,7 +4,10 @@
 namespace doppel {
 
 Core::Core(GuestMemory& guest_memory, CpuPlatform& cpu_platform, const x86::CpuidTable& cpuid_table)
-    : mmu(state, guest_memory, cpu_platform), memory(guest_memory), platform(cpu_platform), cpuid(cpuid_table) {}
+    : mmu(state, guest_memory, cpu_platform),
+      memory(guest_memory),
+      platform(cpu_platform),
+      cpuid(cpuid_table) {}
 
 bool Core::raise(u8 vector) {
   fault = {vector, false, 0};

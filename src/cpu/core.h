@@ -24,9 +24,9 @@ struct Fault {
 // How an event got to the IDT; decides privilege checks and the EXT bit. SDM 3A 6.4, 6.12.
 enum class EventSource : u8 { kHardware, kException, kSoftwareInt, kSoftwareException };
 
-// Privileged and mode-dependent architecture, independent of how instructions are executed. Owned by one engine
-// vCPU and used on its thread. Functions that can fault return false after recording the fault in `fault`; the
-// caller then abandons the instruction with registers unchanged.
+// Privileged and mode-dependent architecture, independent of how instructions are executed. Owned by one
+// engine vCPU and used on its thread. Functions that can fault return false after recording the fault in
+// `fault`; the caller then abandons the instruction with registers unchanged.
 class Core {
  public:
   Core(GuestMemory& guest_memory, CpuPlatform& cpu_platform, const x86::CpuidTable& cpuid_table);
@@ -70,15 +70,20 @@ class Core {
   // CR4.UMIP, CR4.TSD and their like: #GP(0) when CPL > 0.
   bool require_cpl0() { return cpl == 0 || raise(x86::kVectorGp, 0); }
 
-  // --- Linear memory (linear.cc). `mode` is access_mode for explicit accesses, kSupervisor for implicit ones.
+  // --- Linear memory (linear.cc). `mode` is access_mode for explicit accesses, kSupervisor for implicit
+  // ones.
   bool read_linear(u64 va, void* out, unsigned size, AccessMode mode);
   bool write_linear(u64 va, const void* data, unsigned size, AccessMode mode);
   // Checks that [va, va+size) could be written, without writing.
   bool probe_write(u64 va, unsigned size, AccessMode mode);
   template <class T>
-  bool read_system(u64 va, T& out) { return read_linear(va, &out, sizeof(T), kSupervisor); }
+  bool read_system(u64 va, T& out) {
+    return read_linear(va, &out, sizeof(T), kSupervisor);
+  }
   template <class T>
-  bool write_system(u64 va, const T& value) { return write_linear(va, &value, sizeof(T), kSupervisor); }
+  bool write_system(u64 va, const T& value) {
+    return write_linear(va, &value, sizeof(T), kSupervisor);
+  }
   // Data and I/O breakpoints (DR7) that an access hits are collected in state.pending_debug.
   void note_data_access(u64 va, unsigned size, bool is_write);
   void note_io_access(u16 port, unsigned size);
@@ -154,7 +159,8 @@ class Core {
   bool far_jump_long_or_gate(u16 selector, u64 offset, unsigned operand_size);
   bool transfer_to_code(u16 selector, x86::Descriptor code, u64 address, u64 offset, unsigned new_cpl);
   bool check_far_code(x86::Selector selector, const x86::Descriptor& code);
-  bool call_through_gate(x86::Selector gate_selector, x86::Descriptor gate, u64 gate_address, u64 return_rip, bool is_call);
+  bool call_through_gate(x86::Selector gate_selector, x86::Descriptor gate, u64 gate_address, u64 return_rip,
+                         bool is_call);
   // Where a call gate leads.
   struct GateTarget {
     x86::Selector selector;
@@ -164,9 +170,11 @@ class Core {
   };
   bool call_inner(const GateTarget& target, unsigned size, unsigned parameters, u64 return_rip);
   bool return_to_v8086(u64 rip, u64 cs, u64 flags);
-  bool return_to_outer(unsigned operand_size, u64 rip, x86::Selector selector, u32 pop_bytes, bool is_iret, u64 flags);
+  bool return_to_outer(unsigned operand_size, u64 rip, x86::Selector selector, u32 pop_bytes, bool is_iret,
+                       u64 flags);
   void load_flags_from_iret(u64 flags, unsigned operand_size, unsigned old_cpl);
   bool load_pdptes(u64 cr3_value);
+  u64* kept_msr(u32 index);
   bool write_pat(u64 value);
   bool write_efer(u64 value);
   bool mtrr_slot(u32 index, u64*& slot);

@@ -73,7 +73,8 @@ void CpuState::visit_state(StateVisitor& visitor) {
   visitor.bytes("ymm", {reinterpret_cast<u8*>(&ymm), sizeof(ymm)});
   if (!visitor.is_loading()) return;
   if (activity > Activity::kShutdown) visitor.reject("unknown activity state");
-  if ((pending_debug & ~(x86::kDr6Bd | x86::kDr6Bs | x86::kDr6Bt | 0xf)) != 0) visitor.reject("unknown debug traps");
+  if ((pending_debug & ~(x86::kDr6Bd | x86::kDr6Bs | x86::kDr6Bt | 0xf)) != 0)
+    visitor.reject("unknown debug traps");
   // Engines load it into the host's register, where reserved bits fault. SDM 1 10.2.3.
   if (((fx.mxcsr | fx.mxcsr_mask) & ~kMxcsrBits) != 0) visitor.reject("reserved bits of MXCSR");
 }

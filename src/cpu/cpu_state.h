@@ -9,9 +9,9 @@
 
 namespace doppel {
 
-// A segment register with its hidden part. `attributes` is the descriptor's access byte in bits 0..7 (type, S,
-// DPL, P) and its flags nibble in bits 12..15 (AVL, L, D/B, G), as in bits 40..55 of a descriptor with the limit
-// bits cleared. `limit` is in bytes, scaled. SDM 3A 3.4.5.
+// A segment register with its hidden part. `attributes` is the descriptor's access byte in bits 0..7 (type,
+// S, DPL, P) and its flags nibble in bits 12..15 (AVL, L, D/B, G), as in bits 40..55 of a descriptor with the
+// limit bits cleared. `limit` is in bytes, scaled. SDM 3A 3.4.5.
 struct Segment {
   u16 selector = 0;
   u16 attributes = 0;
@@ -35,7 +35,8 @@ struct DescriptorTable {
   u16 limit = 0;
 };
 
-// The FXSAVE image: authoritative for x87 and MXCSR only; vector registers live in CpuState::ymm. SDM 1 10.5.1.
+// The FXSAVE image: authoritative for x87 and MXCSR only; vector registers live in CpuState::ymm. SDM
+// 1 10.5.1.
 struct alignas(16) FxsaveArea {
   u16 fcw = 0x37f;
   u16 fsw = 0;
@@ -128,8 +129,8 @@ struct alignas(64) CpuState {
   void visit_state(StateVisitor& visitor);
 };
 
-// State after RESET (or INIT when `is_init`, which keeps caches, x87, vector and most MSR state). SDM 3A table 9-1.
-// `signature` is CPUID.1:EAX, found in EDX after reset.
+// State after RESET (or INIT when `is_init`, which keeps caches, x87, vector and most MSR state). SDM 3A
+// table 9-1. `signature` is CPUID.1:EAX, found in EDX after reset.
 void reset_cpu_state(CpuState& state, u32 signature, bool is_init);
 
 }  // namespace doppel

@@ -62,7 +62,8 @@ bool Core::return_to_outer(unsigned operand_size, u64 rip, Selector selector, u3
     const Selector ss_selector{static_cast<u16>(popped_ss)};
     if (ss_selector.is_null()) {
       if (!to_64bit || new_cpl == 3 || ss_selector.rpl() != new_cpl) return raise(x86::kVectorGp, 0);
-      ss = {.selector = ss_selector.value, .attributes = static_cast<u16>(new_cpl << 5), .limit = 0, .base = 0};
+      ss = {
+          .selector = ss_selector.value, .attributes = static_cast<u16>(new_cpl << 5), .limit = 0, .base = 0};
     } else if (!load_stack_segment(ss_selector.value, new_cpl, x86::kVectorGp, ss)) {
       // An absent stack is #SS for RET, but #NP for IRET. SDM 2A "IRET", 2B "RET".
       if (is_iret && fault.vector == x86::kVectorSs) fault.vector = x86::kVectorNp;

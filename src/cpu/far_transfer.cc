@@ -106,7 +106,8 @@ bool Core::call_through_gate(Selector gate_selector, Descriptor gate, u64 gate_a
   if (!read_descriptor(target, code, address, x86::kVectorGp)) return false;
   if (!code.is_code() || code.dpl() > cpl) return raise(x86::kVectorGp, target.error_code());
   if (is_long_mode && (!code.is_long() || code.is_big())) return raise(x86::kVectorGp, target.error_code());
-  if (!is_call && !code.is_conforming() && code.dpl() != cpl) return raise(x86::kVectorGp, target.error_code());
+  if (!is_call && !code.is_conforming() && code.dpl() != cpl)
+    return raise(x86::kVectorGp, target.error_code());
   if (!code.is_present()) return raise(x86::kVectorNp, target.error_code());
   if (!is_call) return transfer_to_code(target.value, code, address, offset, cpl);
   if (!code.is_conforming() && code.dpl() < cpl) {
@@ -148,7 +149,8 @@ bool Core::call_inner(const GateTarget& target, unsigned size, unsigned paramete
     is_done = from.peek(i - 1, value) && to.push(value);
   }
   is_done = is_done && to.push(state.segment(x86::kCs).selector) && to.push(return_rip);
-  if (!is_done || !transfer_to_code(target.selector.value, target.code, target.code_address, target.offset, new_cpl)) {
+  if (!is_done ||
+      !transfer_to_code(target.selector.value, target.code, target.code_address, target.offset, new_cpl)) {
     return false;
   }
   state.segment(x86::kSs) = ss;

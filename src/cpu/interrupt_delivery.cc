@@ -20,9 +20,12 @@ FaultClass class_of(const Fault& fault, EventSource source) {
     case x86::kVectorTs:
     case x86::kVectorNp:
     case x86::kVectorSs:
-    case x86::kVectorGp: return FaultClass::kContributory;
-    case x86::kVectorPf: return FaultClass::kPageFault;
-    default: return FaultClass::kBenign;
+    case x86::kVectorGp:
+      return FaultClass::kContributory;
+    case x86::kVectorPf:
+      return FaultClass::kPageFault;
+    default:
+      return FaultClass::kBenign;
   }
 }
 
@@ -35,8 +38,8 @@ bool is_software(EventSource source) {
   return source == EventSource::kSoftwareInt || source == EventSource::kSoftwareException;
 }
 
-// Faults report the flags image with RF set so that the restarted instruction runs; events between repetitions of
-// a string instruction report the RF that the engine set there. SDM 3B 17.3.1.1.
+// Faults report the flags image with RF set so that the restarted instruction runs; events between
+// repetitions of a string instruction report the RF that the engine set there. SDM 3B 17.3.1.1.
 bool is_fault_class(u8 vector) {
   switch (vector) {
     case x86::kVectorDb:
@@ -44,8 +47,10 @@ bool is_fault_class(u8 vector) {
     case x86::kVectorBp:
     case x86::kVectorOf:
     case x86::kVectorDf:
-    case x86::kVectorMc: return false;
-    default: return true;
+    case x86::kVectorMc:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -104,7 +109,8 @@ bool Core::software_interrupt(u8 vector, EventSource source, u64 return_rip) {
   return deliver_once({vector, false, 0}, source, return_rip);
 }
 
-// The bitmap of the 32 bytes below the I/O bitmap: a clear bit keeps INT n inside virtual-8086 mode. SDM 3B 20.3.3.
+// The bitmap of the 32 bytes below the I/O bitmap: a clear bit keeps INT n inside virtual-8086 mode. SDM
+// 3B 20.3.3.
 bool Core::find_redirection(u8 vector, bool& is_redirected) {
   const bool is_wide = (state.tr.type() & 8) != 0;
   if (!state.tr.is_usable() || !is_wide || state.tr.limit < 103) return raise(x86::kVectorGp, 0);
@@ -224,7 +230,9 @@ bool Core::deliver_long(const Fault& event, EventSource source, u64 return_rip) 
   state.gpr[x86::kRsp] = rsp - bytes;
   if (new_cpl != cpl) {
     state.segment(x86::kSs) = {.selector = static_cast<u16>(new_cpl),
-                               .attributes = static_cast<u16>(new_cpl << 5), .limit = 0, .base = 0};
+                               .attributes = static_cast<u16>(new_cpl << 5),
+                               .limit = 0,
+                               .base = 0};
   }
   set_segment(state.segment(x86::kCs), static_cast<u16>((target.value & ~3u) | new_cpl), code);
   state.rip = offset;
@@ -265,7 +273,8 @@ bool Core::inner_stack(unsigned level, u32 ext, Segment& ss, u64& esp) {
   if (!read_linear((state.tr.base + slot) & 0xffffffff, raw, bytes, kSupervisor)) return false;
   const u32 low = raw[0] | raw[1] << 8;
   esp = is_wide ? low | u32{raw[2]} << 16 | u32{raw[3]} << 24 : low;
-  const u16 selector = is_wide ? static_cast<u16>(raw[4] | raw[5] << 8) : static_cast<u16>(raw[2] | raw[3] << 8);
+  const u16 selector =
+      is_wide ? static_cast<u16>(raw[4] | raw[5] << 8) : static_cast<u16>(raw[2] | raw[3] << 8);
   if (!load_stack_segment(selector, level, x86::kVectorTs, ss)) {
     if (fault.has_error_code && fault.vector != x86::kVectorPf) fault.error_code |= ext;
     return false;

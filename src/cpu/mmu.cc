@@ -21,7 +21,8 @@ Mmu::Mmu(CpuState& state, GuestMemory& memory, CpuPlatform& platform)
     : state_(state), memory_(memory), platform_(platform) {
   for (unsigned i = 0; i < kContexts; ++i) contexts_.push_back(std::make_unique<Context>());
   contexts_[0]->is_used = true;
-  const u64 end = memory.high_size() != 0 ? GuestMemory::kHighRamStart + memory.high_size() : memory.low_size();
+  const u64 end =
+      memory.high_size() != 0 ? GuestMemory::kHighRamStart + memory.high_size() : memory.low_size();
   writable_frames_.resize(end >> kPageShift);
   flush_all();
 }

@@ -21,8 +21,8 @@ enum AccessMode : u8 {
   kAccessModes,
 };
 
-// One translation: an access of `size` bytes at `va` hits when page(va + size - 1) equals the tag of the entry
-// that va's page selects, so that an access crossing into the next page misses. kNoTag never matches.
+// One translation: an access of `size` bytes at `va` hits when page(va + size - 1) equals the tag of the
+// entry that va's page selects, so that an access crossing into the next page misses. kNoTag never matches.
 struct TlbEntry {
   u64 read_tag;
   u64 write_tag;
@@ -33,8 +33,9 @@ struct TlbEntry {
 inline constexpr unsigned kTlbEntries = 1024;
 inline constexpr u64 kNoTag = ~u64{0};
 
-// Buffers that lie a power of two apart must not share entries, hence the second term. Neighbouring pages must not
-// either, or an access across both could hit with the tag of the second: a sum keeps them one or two apart.
+// Buffers that lie a power of two apart must not share entries, hence the second term. Neighbouring pages
+// must not either, or an access across both could hit with the tag of the second: a sum keeps them one or two
+// apart.
 constexpr unsigned tlb_index(u64 va) {
   return static_cast<unsigned>((va >> kPageShift) + (va >> (kPageShift + 10))) & (kTlbEntries - 1);
 }
@@ -119,8 +120,8 @@ class Mmu {
   static constexpr unsigned kContexts = 8;
   static constexpr unsigned kCodeTlbEntries = 256;
 
-  // Which pages instructions were fetched from since the epoch began: a superset, so that a flush of any other
-  // page leaves the epoch alone.
+  // Which pages instructions were fetched from since the epoch began: a superset, so that a flush of any
+  // other page leaves the epoch alone.
   struct CodePages {
     u64 epoch = 0;
     std::array<u64, 64> pages = {};  // hashed by page number

@@ -1,7 +1,7 @@
 // Model-specific registers that are part of CpuState; the rest is asked of the platform. SDM 4.
+#include "x86/msr.h"
 #include "base/log.h"
 #include "cpu/core.h"
-#include "x86/msr.h"
 
 namespace doppel {
 
@@ -12,6 +12,22 @@ namespace {
 constexpr unsigned kVariableMtrrs = 8;
 constexpr u64 kMcgCapability = 0x0a | 1u << 8;  // ten banks, MCG_CTL present
 constexpr u32 kMcBankFirst = 0x400;
+
+// SDM 2D "WRMSR": a non-canonical value is #GP(0).
+constexpr bool holds_address(u32 index) {
+  switch (index) {
+    case kMsrSysenterEsp:
+    case kMsrSysenterEip:
+    case kMsrLstar:
+    case kMsrCstar:
+    case kMsrFsBase:
+    case kMsrGsBase:
+    case kMsrKernelGsBase:
+      return true;
+    default:
+      return false;
+  }
+}
 
 // UC, WC, WT, WP, WB. SDM 3A table 11-8.
 constexpr bool is_memory_type(u64 type) { return type <= 6 && type != 2 && type != 3; }
@@ -50,23 +66,76 @@ bool Core::mtrr_slot(u32 index, u64*& slot) {
   return true;
 }
 
+namespace {
+
+// Registers that read the same on every machine.
+std::optional<u64> constant_msr(u32 index) {
+  if (index >= kMcBankFirst && index < kMcBankFirst + 40) return 0;
+  switch (index) {
+    case kMsrPlatformId:
+      return 0;
+    case kMsrFeatureControl:
+      return 1;
+    case kMsrBiosSignId:
+      return u64{1} << 32;
+    case kMsrMtrrCap:
+      return 0x500 | kVariableMtrrs;
+    case kMsrMcgCap:
+      return kMcgCapability;
+    case kMsrMcgCtl:
+      return ~u64{0};
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+// Registers that are kept as they are written; nullptr for all others.
+u64* Core::kept_msr(u32 index) {
+  switch (index) {
+    case kMsrSysenterEsp:
+      return &state.sysenter_esp;
+    case kMsrSysenterEip:
+      return &state.sysenter_eip;
+    case kMsrMcgStatus:
+      return &state.mcg_status;
+    case kMsrMiscEnable:
+      return &state.misc_enable;
+    case kMsrStar:
+      return &state.star;
+    case kMsrLstar:
+      return &state.lstar;
+    case kMsrCstar:
+      return &state.cstar;
+    case kMsrFsBase:
+      return &state.segment(kFs).base;
+    case kMsrGsBase:
+      return &state.segment(kGs).base;
+    case kMsrKernelGsBase:
+      return &state.kernel_gs_base;
+    default:
+      return nullptr;
+  }
+}
+
 bool Core::read_msr(u32 index, u64& value) {
-  u64* slot;
-  if (mtrr_slot(index, slot)) {
+  u64* slot = kept_msr(index);
+  if (slot != nullptr || mtrr_slot(index, slot)) {
     value = *slot;
     return true;
   }
-  if (index >= kMcBankFirst && index < kMcBankFirst + 40) {
-    value = 0;
+  if (const std::optional<u64> constant = constant_msr(index)) {
+    value = *constant;
     return true;
   }
   switch (index) {
-    case kMsrTsc: value = guest_tsc(); return true;
-    case kMsrTscAdjust: value = state.tsc_adjust; return true;
-    case kMsrPlatformId: value = 0; return true;
-    case kMsrFeatureControl: value = 1; return true;
-    case kMsrBiosSignId: value = u64{1} << 32; return true;
-    case kMsrMtrrCap: value = 0x500 | kVariableMtrrs; return true;
+    case kMsrTsc:
+      value = guest_tsc();
+      return true;
+    case kMsrTscAdjust:
+      value = state.tsc_adjust;
+      return true;
     case kMsrArchCapabilities:
       if (!cpuid.has(Feature::kArchCapabilities)) return raise(kVectorGp, 0);
       value = cpuid.arch_capabilities();
@@ -75,24 +144,23 @@ bool Core::read_msr(u32 index, u64& value) {
       if (!cpuid.has(Feature::kSpecCtrl)) return raise(kVectorGp, 0);
       value = state.spec_ctrl;
       return true;
-    case kMsrSysenterCs: value = state.sysenter_cs; return true;
-    case kMsrSysenterEsp: value = state.sysenter_esp; return true;
-    case kMsrSysenterEip: value = state.sysenter_eip; return true;
-    case kMsrMcgCap: value = kMcgCapability; return true;
-    case kMsrMcgStatus: value = state.mcg_status; return true;
-    case kMsrMcgCtl: value = ~u64{0}; return true;
-    case kMsrMiscEnable: value = state.misc_enable; return true;
-    case kMsrPat: value = state.pat; return true;
-    case kMsrEfer: value = state.efer; return true;
-    case kMsrStar: value = state.star; return true;
-    case kMsrLstar: value = state.lstar; return true;
-    case kMsrCstar: value = state.cstar; return true;
-    case kMsrSfmask: value = state.sfmask; return true;
-    case kMsrFsBase: value = state.segment(kFs).base; return true;
-    case kMsrGsBase: value = state.segment(kGs).base; return true;
-    case kMsrKernelGsBase: value = state.kernel_gs_base; return true;
-    case kMsrTscAux: value = state.tsc_aux; return true;
-    default: break;
+    case kMsrSysenterCs:
+      value = state.sysenter_cs;
+      return true;
+    case kMsrPat:
+      value = state.pat;
+      return true;
+    case kMsrEfer:
+      value = state.efer;
+      return true;
+    case kMsrSfmask:
+      value = state.sfmask;
+      return true;
+    case kMsrTscAux:
+      value = state.tsc_aux;
+      return true;
+    default:
+      break;
   }
   const std::optional<u64> answer = platform.read_msr(index);
   if (!answer) {
@@ -135,10 +203,11 @@ bool Core::write_msr(u32 index, u64 value) {
     return true;
   }
   if (index >= kMcBankFirst && index < kMcBankFirst + 40) return true;
-  const bool needs_canonical = index == kMsrLstar || index == kMsrCstar || index == kMsrFsBase ||
-                               index == kMsrGsBase || index == kMsrKernelGsBase || index == kMsrSysenterEsp ||
-                               index == kMsrSysenterEip;
-  if (needs_canonical && !is_canonical(value)) return raise(kVectorGp, 0);
+  if (u64* kept = kept_msr(index)) {
+    if (holds_address(index) && !is_canonical(value)) return raise(kVectorGp, 0);
+    *kept = value;
+    return true;
+  }
   switch (index) {
     case kMsrTsc: {
       const u64 delta = value - guest_tsc();
@@ -161,26 +230,24 @@ bool Core::write_msr(u32 index, u64 value) {
       return (cpuid.has(Feature::kSpecCtrl) && (value & ~u64{1}) == 0) || raise(kVectorGp, 0);
     case kMsrBiosSignId:
     case kMsrMicrocodeUpdate:
-    case kMsrMcgCtl: return true;
-    case kMsrMcgStatus: state.mcg_status = value; return true;
-    case kMsrSysenterCs: state.sysenter_cs = value & 0xffffffff; return true;
-    case kMsrSysenterEsp: state.sysenter_esp = value; return true;
-    case kMsrSysenterEip: state.sysenter_eip = value; return true;
-    case kMsrMiscEnable: state.misc_enable = value; return true;
-    case kMsrPat: return write_pat(value);
-    case kMsrEfer: return write_efer(value);
-    case kMsrStar: state.star = value; return true;
-    case kMsrLstar: state.lstar = value; return true;
-    case kMsrCstar: state.cstar = value; return true;
-    case kMsrSfmask: state.sfmask = value & 0xffffffff; return true;
-    case kMsrFsBase: state.segment(kFs).base = value; return true;
-    case kMsrGsBase: state.segment(kGs).base = value; return true;
-    case kMsrKernelGsBase: state.kernel_gs_base = value; return true;
+    case kMsrMcgCtl:
+      return true;
+    case kMsrSysenterCs:
+      state.sysenter_cs = value & 0xffffffff;
+      return true;
+    case kMsrPat:
+      return write_pat(value);
+    case kMsrEfer:
+      return write_efer(value);
+    case kMsrSfmask:
+      state.sfmask = value & 0xffffffff;
+      return true;
     case kMsrTscAux:
       if (value >> 32 != 0) return raise(kVectorGp, 0);
       state.tsc_aux = static_cast<u32>(value);
       return true;
-    default: break;
+    default:
+      break;
   }
   if (platform.write_msr(index, value)) return true;
   LOG_GUEST("WRMSR of {:#x} to {:#x} refused at {:#x}", value, index, state.rip);

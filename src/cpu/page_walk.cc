@@ -72,8 +72,8 @@ bool Mmu::update_entry(u64 address, u64 old_value, u64 new_bits, unsigned bytes)
   if (memory_.is_code_frame(physical)) memory_.note_write(physical, bytes);
   u8* host = memory_.host(physical);
   if (bytes == 8) {
-    return __atomic_compare_exchange_n(reinterpret_cast<u64*>(host), &old_value, value, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
+    return __atomic_compare_exchange_n(reinterpret_cast<u64*>(host), &old_value, value, false,
+                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
   }
   u32 old32 = static_cast<u32>(old_value);
   return __atomic_compare_exchange_n(reinterpret_cast<u32*>(host), &old32, static_cast<u32>(value), false,

@@ -9,8 +9,8 @@
 
 namespace doppel {
 
-// What an engine needs from the machine around one vCPU. Implemented by the machine; called on the vCPU's thread
-// without locks held. An engine knows no device beyond this.
+// What an engine needs from the machine around one vCPU. Implemented by the machine; called on the vCPU's
+// thread without locks held. An engine knows no device beyond this.
 class CpuPlatform {
  public:
   virtual ~CpuPlatform() = default;

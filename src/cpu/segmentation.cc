@@ -162,7 +162,8 @@ bool Core::load_ldtr(u16 selector) {
   Descriptor descriptor;
   u64 address;
   if (!read_descriptor(sel, descriptor, address, x86::kVectorGp)) return false;
-  if (descriptor.is_code_or_data() || descriptor.type() != x86::kLdt) return raise(x86::kVectorGp, sel.error_code());
+  if (descriptor.is_code_or_data() || descriptor.type() != x86::kLdt)
+    return raise(x86::kVectorGp, sel.error_code());
   if (is_64bit && sel.offset() + 15 > state.gdtr.limit) return raise(x86::kVectorGp, sel.error_code());
   if (!descriptor.is_present()) return raise(x86::kVectorNp, sel.error_code());
   u64 base = descriptor.base();

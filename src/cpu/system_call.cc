@@ -52,8 +52,10 @@ bool Core::sysret(unsigned operand_size) {
   const bool to_64bit = operand_size == 8 && is_long_mode;
   const u64 rip = to_64bit ? state.gpr[x86::kRcx] : state.gpr[x86::kRcx] & 0xffffffff;
   if (to_64bit && !is_canonical(rip)) return raise(x86::kVectorGp, 0);
-  if (is_long_mode) state.rflags = (state.gpr[x86::kR11] & 0x3c7fd7) | x86::kFlagReserved1;
-  else state.rflags |= x86::kFlagIf;
+  if (is_long_mode)
+    state.rflags = (state.gpr[x86::kR11] & 0x3c7fd7) | x86::kFlagReserved1;
+  else
+    state.rflags |= x86::kFlagIf;
   state.rip = rip;
   state.segment(x86::kCs) = flat_code(static_cast<u16>((to_64bit ? base + 16 : base) | 3), 3, to_64bit);
   state.segment(x86::kSs) = flat_data(static_cast<u16>((base + 8) | 3), 3);

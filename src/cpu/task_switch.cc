@@ -85,7 +85,8 @@ bool load_task_code(Core& core, u16 value) {
   Descriptor code;
   u64 address;
   if (!core.read_descriptor(selector, code, address, x86::kVectorTs)) return false;
-  const bool has_privilege = code.is_conforming() ? code.dpl() <= selector.rpl() : code.dpl() == selector.rpl();
+  const bool has_privilege =
+      code.is_conforming() ? code.dpl() <= selector.rpl() : code.dpl() == selector.rpl();
   if (!code.is_code() || !has_privilege) return core.raise(x86::kVectorTs, selector.error_code());
   if (!code.is_present()) return core.raise(x86::kVectorNp, selector.error_code());
   if (!core.set_accessed(code, address)) return false;
@@ -159,7 +160,8 @@ bool Core::switch_task(Selector selector, TaskSwitch cause, u64 return_rip, std:
   set_segment(state.tr, selector.value, descriptor);
   state.cr0 |= x86::kCr0Ts;
   const u64 nested_flag = is_nested ? x86::kFlagNt : 0;
-  if (!enter_task(image, is_wide, (image.eflags & 0x3f7fd5) | x86::kFlagReserved1 | nested_flag)) return false;
+  if (!enter_task(image, is_wide, (image.eflags & 0x3f7fd5) | x86::kFlagReserved1 | nested_flag))
+    return false;
   if (error_code) {
     StackFrame stack(*this, state.segment(x86::kSs), state.gpr[x86::kRsp], is_wide ? 4 : 2, access_mode);
     if (!stack.push(*error_code)) return false;

@@ -5,7 +5,8 @@
 
 namespace doppel {
 
-VcpuPlatform::VcpuPlatform(u32 id, MachineBuses& buses, GuestMemory& memory, TimerQueue& timers, ApicBus& apic_bus)
+VcpuPlatform::VcpuPlatform(u32 id, MachineBuses& buses, GuestMemory& memory, TimerQueue& timers,
+                           ApicBus& apic_bus)
     : buses_(buses),
       inputs_(timers.inputs()),
       lapic_(id, apic_bus, timers, *this),
@@ -18,15 +19,19 @@ bool VcpuPlatform::is_apic_page(GuestPhys address) const {
 
 void VcpuPlatform::read_mmio(GuestPhys address, std::span<u8> data) {
   const std::lock_guard lock(buses_.device_lock);
-  if (is_apic_page(address)) lapic_.read(address.page_offset(), data);
-  else buses_.memory.read(address.value(), data);
+  if (is_apic_page(address))
+    lapic_.read(address.page_offset(), data);
+  else
+    buses_.memory.read(address.value(), data);
   if (after_access_) after_access_();
 }
 
 void VcpuPlatform::write_mmio(GuestPhys address, std::span<const u8> data) {
   const std::lock_guard lock(buses_.device_lock);
-  if (is_apic_page(address)) lapic_.write(address.page_offset(), data);
-  else buses_.memory.write(address.value(), data);
+  if (is_apic_page(address))
+    lapic_.write(address.page_offset(), data);
+  else
+    buses_.memory.write(address.value(), data);
   if (after_access_) after_access_();
 }
 

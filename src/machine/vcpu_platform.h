@@ -19,8 +19,8 @@ struct MachineBuses {
   AddressMap memory;
 };
 
-// Implements what the engine asks (CpuPlatform, on the vCPU's thread, takes the device lock) and what the local APIC
-// reports (ApicCpu, called with the device lock held).
+// Implements what the engine asks (CpuPlatform, on the vCPU's thread, takes the device lock) and what the
+// local APIC reports (ApicCpu, called with the device lock held).
 class VcpuPlatform final : public CpuPlatform, public ApicCpu {
  public:
   VcpuPlatform(u32 id, MachineBuses& buses, GuestMemory& memory, TimerQueue& timers, ApicBus& apic_bus);

@@ -57,8 +57,8 @@ struct CpuidResult {
 
 // The processor that a machine's guests see. Built once by the machine, then read by all of its vCPU threads.
 //
-// A template's name can be followed by changes to it: "host,+la57,-avx2", with names as in /proc/cpuinfo. What
-// neither the host has nor doppel emulates stays off.
+// A template's name can be followed by changes to it: "host,+la57,-avx2", with names as in /proc/cpuinfo.
+// What neither the host has nor doppel emulates stays off.
 //
 // Templates: `host` has the vendor, family and model of the host and every feature that doppel can run there;
 // `x86-64-v2` and `x86-64-v3` are the psABI's levels and what doppel emulates, the same on every host that

@@ -34,7 +34,7 @@ enum SystemType : u8 {
 
 // Bits of Segment::attributes.
 inline constexpr u16 kAttributeAccessed = 1u << 0;
-inline constexpr u16 kAttributeWritable = 1u << 1;  // readable for code
+inline constexpr u16 kAttributeWritable = 1u << 1;    // readable for code
 inline constexpr u16 kAttributeExpandDown = 1u << 2;  // conforming for code
 inline constexpr u16 kAttributeCode = 1u << 3;
 inline constexpr u16 kAttributeCodeOrData = 1u << 4;

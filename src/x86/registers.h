@@ -5,7 +5,24 @@
 
 namespace doppel::x86 {
 
-enum Gpr : u8 { kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15 };
+enum Gpr : u8 {
+  kRax,
+  kRcx,
+  kRdx,
+  kRbx,
+  kRsp,
+  kRbp,
+  kRsi,
+  kRdi,
+  kR8,
+  kR9,
+  kR10,
+  kR11,
+  kR12,
+  kR13,
+  kR14,
+  kR15
+};
 inline constexpr unsigned kGprCount = 16;
 
 // Segment registers in the encoding order of the reg field. SDM 2A table 2-... "sreg".

@@ -80,7 +80,8 @@ void Interpreter::refresh() {
   const bool has_ts = (state.cr0 & x86::kCr0Ts) != 0;
   const u64 avx_state = x86::kXcr0Sse | x86::kXcr0Avx;
   vector_gate = 0;
-  if (!has_ts && (state.cr0 & x86::kCr0Em) == 0 && (state.cr4 & x86::kCr4Osfxsr) != 0) vector_gate |= kGateSse;
+  if (!has_ts && (state.cr0 & x86::kCr0Em) == 0 && (state.cr4 & x86::kCr4Osfxsr) != 0)
+    vector_gate |= kGateSse;
   if (!has_ts && (state.cr4 & x86::kCr4Osxsave) != 0 && (state.xcr0 & avx_state) == avx_state &&
       !is_real_or_v8086()) {
     vector_gate |= kGateAvx;
@@ -173,7 +174,8 @@ bool Interpreter::check_instruction_breakpoint() {
 void Interpreter::deliver_fault() {
   ++statistics.exceptions;
   --budget;  // so that a guest that only faults makes progress towards the limit
-  LOG_GUEST("exception {} error {:#x} at {:#x} cr2 {:#x}", fault.vector, fault.error_code, state.rip, state.cr2);
+  LOG_GUEST("exception {} error {:#x} at {:#x} cr2 {:#x}", fault.vector, fault.error_code, state.rip,
+            state.cr2);
   link_slot = nullptr;
   dead_trace = nullptr;
   state.shadow = kShadowNone;

@@ -34,13 +34,14 @@ enum VectorGate : u8 {
 };
 
 struct Statistics {
-  u64 lookups = 0;       // entries through the dispatcher
+  u64 lookups = 0;  // entries through the dispatcher
   u64 interrupts = 0;
   u64 exceptions = 0;
 };
 
-// One vCPU. Core comes first so that registers have short displacements from the handlers' first argument; the
-// members under "used by handlers" are touched by handlers directly. Used on the vCPU's thread, except where said.
+// One vCPU. Core comes first so that registers have short displacements from the handlers' first argument;
+// the members under "used by handlers" are touched by handlers directly. Used on the vCPU's thread, except
+// where said.
 class Interpreter final : public Core {
  public:
   Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_code);
@@ -58,8 +59,8 @@ class Interpreter final : public Core {
   TlbEntry* tlb = nullptr;  // of the current access mode; an always-empty table when accesses need checks
   i64 budget = 0;           // instructions left; charged for a whole trace on entry
   std::atomic<i64> attention = 0;  // negative: leave at the next trace boundary
-  u32 vector_gate = 0;      // VectorGate bits: which vector instructions may execute now
-  u64 link_epoch = 0;       // code epoch of the half of the address space RIP is in
+  u32 vector_gate = 0;             // VectorGate bits: which vector instructions may execute now
+  u64 link_epoch = 0;              // code epoch of the half of the address space RIP is in
   Link* link_slot = nullptr;       // direct branch to be resolved by the dispatcher
   Trace* dead_trace = nullptr;     // entered after its code changed; to be forwarded
   u64 seen_invalidations = 0;      // TraceCache::invalidations() when the running trace was entered
@@ -73,7 +74,9 @@ class Interpreter final : public Core {
   };
   static constexpr unsigned kJumpEntries = 4096;
   std::array<JumpEntry, kJumpEntries> jump_cache;
-  static unsigned jump_index(u64 rip) { return static_cast<unsigned>((rip ^ rip >> 12) & (kJumpEntries - 1)); }
+  static unsigned jump_index(u64 rip) {
+    return static_cast<unsigned>((rip ^ rip >> 12) & (kJumpEntries - 1));
+  }
 
   bool trace_was_invalidated() const { return traces.invalidations() != seen_invalidations; }
 
@@ -82,9 +85,11 @@ class Interpreter final : public Core {
 
   x86::CpuidResult query_cpuid(u32 leaf, u32 subleaf) const {
     // Only leaf 1 shows the enable bit of IA32_APIC_BASE. SDM 3A 10.4.3.
-    const bool has_apic = leaf != 1 || (platform.read_msr(x86::kMsrApicBase).value_or(x86::kApicBaseEnable) & x86::kApicBaseEnable) != 0;
-    return cpuid.query(leaf, subleaf,
-                       {.apic_id = apic_id_, .cr4 = state.cr4, .xcr0 = state.xcr0, .is_apic_enabled = has_apic});
+    const bool has_apic = leaf != 1 || (platform.read_msr(x86::kMsrApicBase).value_or(x86::kApicBaseEnable) &
+                                        x86::kApicBaseEnable) != 0;
+    return cpuid.query(
+        leaf, subleaf,
+        {.apic_id = apic_id_, .cr4 = state.cr4, .xcr0 = state.xcr0, .is_apic_enabled = has_apic});
   }
 
   // The privilege, address space or segment state changed: recompute what handlers look at.

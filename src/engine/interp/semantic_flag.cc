@@ -31,27 +31,37 @@ enum class InterruptFlag { kReal, kVirtual, kForbidden };
 
 InterruptFlag accessible_flag(const Interpreter& s) {
   if (!s.is_protected() || s.iopl() >= s.cpl) return InterruptFlag::kReal;
-  if (s.is_v8086()) return (s.state.cr4 & x86::kCr4Vme) != 0 ? InterruptFlag::kVirtual : InterruptFlag::kForbidden;
+  if (s.is_v8086())
+    return (s.state.cr4 & x86::kCr4Vme) != 0 ? InterruptFlag::kVirtual : InterruptFlag::kForbidden;
   const bool has_pvi = s.cpl == 3 && (s.state.cr4 & x86::kCr4Pvi) != 0;
   return has_pvi ? InterruptFlag::kVirtual : InterruptFlag::kForbidden;
 }
 
 Flow cli(Interpreter& s, const Op&, const Insn&) {
   switch (accessible_flag(s)) {
-    case InterruptFlag::kReal: set_flag(s, x86::kFlagIf, false); return Flow::kNext;
-    case InterruptFlag::kVirtual: set_flag(s, x86::kFlagVif, false); return Flow::kNext;
-    default: s.raise(x86::kVectorGp, 0); return Flow::kFault;
+    case InterruptFlag::kReal:
+      set_flag(s, x86::kFlagIf, false);
+      return Flow::kNext;
+    case InterruptFlag::kVirtual:
+      set_flag(s, x86::kFlagVif, false);
+      return Flow::kNext;
+    default:
+      s.raise(x86::kVectorGp, 0);
+      return Flow::kFault;
   }
 }
 
 Flow sti(Interpreter& s, const Op& op, const Insn&) {
   switch (accessible_flag(s)) {
-    case InterruptFlag::kReal: break;
+    case InterruptFlag::kReal:
+      break;
     case InterruptFlag::kVirtual:
       if ((s.state.rflags & x86::kFlagVip) != 0) return s.raise(x86::kVectorGp, 0), Flow::kFault;
       set_flag(s, x86::kFlagVif, true);
       return Flow::kNext;
-    default: s.raise(x86::kVectorGp, 0); return Flow::kFault;
+    default:
+      s.raise(x86::kVectorGp, 0);
+      return Flow::kFault;
   }
   if ((s.state.rflags & x86::kFlagIf) != 0) return Flow::kNext;
   set_flag(s, x86::kFlagIf, true);

@@ -1,4 +1,5 @@
-// Control transfers outside the specialised 64-bit handlers: legacy modes, LOOP, far transfers, INT, IRET. SDM 2A-2B.
+// Control transfers outside the specialised 64-bit handlers: legacy modes, LOOP, far transfers, INT, IRET.
+// SDM 2A-2B.
 #include "engine/interp/semantic.h"
 
 namespace doppel::interp {
@@ -54,7 +55,8 @@ Flow jump(Interpreter& s, const Op& op, const Insn& insn) {
     if (!read_far_pointer(s, op, insn, selector, offset)) return Flow::kFault;
     return jump_of(s.far_jump(selector, offset, insn.operand_size, next_rip(s, op)));
   }
-  if (insn.operands[0].kind == OperandKind::kImmediate) return jump_of(go_to(s, relative_target(s, op, insn)));
+  if (insn.operands[0].kind == OperandKind::kImmediate)
+    return jump_of(go_to(s, relative_target(s, op, insn)));
   u64 target;
   if (!read_operand(s, op, insn, 0, target)) return Flow::kFault;
   return jump_of(go_to(s, target & near_mask(s, insn)));
@@ -97,14 +99,22 @@ Flow return_near_or_far(Interpreter& s, const Op&, const Insn& insn) {
 bool is_taken(u64 rflags, unsigned code) {
   const u64 flags = pack_flags(rflags);
   switch (code & 0xe) {
-    case 0: return condition<0>(flags) != ((code & 1) != 0);
-    case 2: return condition<2>(flags) != ((code & 1) != 0);
-    case 4: return condition<4>(flags) != ((code & 1) != 0);
-    case 6: return condition<6>(flags) != ((code & 1) != 0);
-    case 8: return condition<8>(flags) != ((code & 1) != 0);
-    case 10: return condition<10>(flags) != ((code & 1) != 0);
-    case 12: return condition<12>(flags) != ((code & 1) != 0);
-    default: return condition<14>(flags) != ((code & 1) != 0);
+    case 0:
+      return condition<0>(flags) != ((code & 1) != 0);
+    case 2:
+      return condition<2>(flags) != ((code & 1) != 0);
+    case 4:
+      return condition<4>(flags) != ((code & 1) != 0);
+    case 6:
+      return condition<6>(flags) != ((code & 1) != 0);
+    case 8:
+      return condition<8>(flags) != ((code & 1) != 0);
+    case 10:
+      return condition<10>(flags) != ((code & 1) != 0);
+    case 12:
+      return condition<12>(flags) != ((code & 1) != 0);
+    default:
+      return condition<14>(flags) != ((code & 1) != 0);
   }
 }
 
@@ -118,9 +128,12 @@ Flow jcc(Interpreter& s, const Op& op, const Insn& insn) {
 
 u64 counter_mask(const Op& op) {
   switch (op.address_mode & kAddressSizeMask) {
-    case kAddress16: return 0xffff;
-    case kAddress32: return 0xffffffff;
-    default: return ~u64{0};
+    case kAddress16:
+      return 0xffff;
+    case kAddress32:
+      return 0xffffffff;
+    default:
+      return ~u64{0};
   }
 }
 
@@ -186,23 +199,39 @@ Flow bound(Interpreter& s, const Op& op, const Insn& insn) {
 
 #define FLOW_ROW(mnemonic, function) {mnemonic, function, true}
 constexpr SemanticRow kRows[] = {
-    FLOW_ROW(ZYDIS_MNEMONIC_JMP, &jump),   FLOW_ROW(ZYDIS_MNEMONIC_CALL, &call),
+    FLOW_ROW(ZYDIS_MNEMONIC_JMP, &jump),
+    FLOW_ROW(ZYDIS_MNEMONIC_CALL, &call),
     FLOW_ROW(ZYDIS_MNEMONIC_RET, &return_near_or_far),
-    FLOW_ROW(ZYDIS_MNEMONIC_JO, &jcc),     FLOW_ROW(ZYDIS_MNEMONIC_JNO, &jcc),
-    FLOW_ROW(ZYDIS_MNEMONIC_JB, &jcc),     FLOW_ROW(ZYDIS_MNEMONIC_JNB, &jcc),
-    FLOW_ROW(ZYDIS_MNEMONIC_JZ, &jcc),     FLOW_ROW(ZYDIS_MNEMONIC_JNZ, &jcc),
-    FLOW_ROW(ZYDIS_MNEMONIC_JBE, &jcc),    FLOW_ROW(ZYDIS_MNEMONIC_JNBE, &jcc),
-    FLOW_ROW(ZYDIS_MNEMONIC_JS, &jcc),     FLOW_ROW(ZYDIS_MNEMONIC_JNS, &jcc),
-    FLOW_ROW(ZYDIS_MNEMONIC_JP, &jcc),     FLOW_ROW(ZYDIS_MNEMONIC_JNP, &jcc),
-    FLOW_ROW(ZYDIS_MNEMONIC_JL, &jcc),     FLOW_ROW(ZYDIS_MNEMONIC_JNL, &jcc),
-    FLOW_ROW(ZYDIS_MNEMONIC_JLE, &jcc),    FLOW_ROW(ZYDIS_MNEMONIC_JNLE, &jcc),
-    FLOW_ROW(ZYDIS_MNEMONIC_JCXZ, &jcxz),  FLOW_ROW(ZYDIS_MNEMONIC_JECXZ, &jcxz),
-    FLOW_ROW(ZYDIS_MNEMONIC_JRCXZ, &jcxz), FLOW_ROW(ZYDIS_MNEMONIC_LOOP, &loop),
-    FLOW_ROW(ZYDIS_MNEMONIC_LOOPE, &loop), FLOW_ROW(ZYDIS_MNEMONIC_LOOPNE, &loop),
-    FLOW_ROW(ZYDIS_MNEMONIC_INT, &int_n),  FLOW_ROW(ZYDIS_MNEMONIC_INT1, &int1),
-    FLOW_ROW(ZYDIS_MNEMONIC_INT3, &int3),  FLOW_ROW(ZYDIS_MNEMONIC_INTO, &into),
-    FLOW_ROW(ZYDIS_MNEMONIC_IRET, &iret),  FLOW_ROW(ZYDIS_MNEMONIC_IRETD, &iret),
-    FLOW_ROW(ZYDIS_MNEMONIC_IRETQ, &iret), {ZYDIS_MNEMONIC_BOUND, &bound},
+    FLOW_ROW(ZYDIS_MNEMONIC_JO, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JNO, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JB, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JNB, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JZ, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JNZ, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JBE, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JNBE, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JS, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JNS, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JP, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JNP, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JL, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JNL, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JLE, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JNLE, &jcc),
+    FLOW_ROW(ZYDIS_MNEMONIC_JCXZ, &jcxz),
+    FLOW_ROW(ZYDIS_MNEMONIC_JECXZ, &jcxz),
+    FLOW_ROW(ZYDIS_MNEMONIC_JRCXZ, &jcxz),
+    FLOW_ROW(ZYDIS_MNEMONIC_LOOP, &loop),
+    FLOW_ROW(ZYDIS_MNEMONIC_LOOPE, &loop),
+    FLOW_ROW(ZYDIS_MNEMONIC_LOOPNE, &loop),
+    FLOW_ROW(ZYDIS_MNEMONIC_INT, &int_n),
+    FLOW_ROW(ZYDIS_MNEMONIC_INT1, &int1),
+    FLOW_ROW(ZYDIS_MNEMONIC_INT3, &int3),
+    FLOW_ROW(ZYDIS_MNEMONIC_INTO, &into),
+    FLOW_ROW(ZYDIS_MNEMONIC_IRET, &iret),
+    FLOW_ROW(ZYDIS_MNEMONIC_IRETD, &iret),
+    FLOW_ROW(ZYDIS_MNEMONIC_IRETQ, &iret),
+    {ZYDIS_MNEMONIC_BOUND, &bound},
 };
 
 }  // namespace

@@ -5,7 +5,8 @@ namespace doppel::interp {
 namespace {
 
 u16 port_of(const Interpreter& s, const Operand& operand, const Insn& insn) {
-  return static_cast<u16>(operand.kind == OperandKind::kImmediate ? insn.immediate & 0xff : s.state.gpr[x86::kRdx]);
+  return static_cast<u16>(operand.kind == OperandKind::kImmediate ? insn.immediate & 0xff
+                                                                  : s.state.gpr[x86::kRdx]);
 }
 
 Flow in(Interpreter& s, const Op&, const Insn& insn) {

@@ -141,7 +141,8 @@ Flow load_rights_or_limit(Interpreter& s, const Op& op, const Insn& insn) {
   if (source.kind == OperandKind::kMemory) {
     // The selector is 16 bits whatever the operand size.
     u64 va;
-    if (!memory_address(s, op, 2, false, va) || !s.read_linear(va, &raw, 2, s.access_mode)) return Flow::kFault;
+    if (!memory_address(s, op, 2, false, va) || !s.read_linear(va, &raw, 2, s.access_mode))
+      return Flow::kFault;
   } else {
     raw = read_gpr(s, source.reg, 2);
   }
@@ -149,7 +150,8 @@ Flow load_rights_or_limit(Interpreter& s, const Op& op, const Insn& insn) {
   x86::Descriptor descriptor;
   bool is_ok = visible_descriptor(s, selector, descriptor);
   if (s.has_fault) return Flow::kFault;
-  if (is_ok && !descriptor.is_code_or_data()) is_ok = is_system_type_for(kLar, s.is_long_mode, descriptor.type());
+  if (is_ok && !descriptor.is_code_or_data())
+    is_ok = is_system_type_for(kLar, s.is_long_mode, descriptor.type());
   is_ok = is_ok && has_access(s, selector, descriptor);
   set_flag(s, x86::kFlagZf, is_ok);
   if (!is_ok) return Flow::kNext;

@@ -94,9 +94,7 @@ Flow popa(Interpreter& s, const Op&, const Insn& insn) {
   return Flow::kNext;
 }
 
-void set_frame_pointer(Interpreter& s, unsigned size, u64 value) {
-  write_gpr(s, x86::kRbp * 8, size, value);
-}
+void set_frame_pointer(Interpreter& s, unsigned size, u64 value) { write_gpr(s, x86::kRbp * 8, size, value); }
 
 Flow enter(Interpreter& s, const Op&, const Insn& insn) {
   const unsigned size = stack_size(s, insn);
@@ -124,7 +122,8 @@ Flow enter(Interpreter& s, const Op&, const Insn& insn) {
   const u64 new_rsp = (s.state.gpr[x86::kRsp] & ~mask) | ((s.state.gpr[x86::kRsp] - allocation) & mask);
   // The new top of the stack must be writable. SDM 2A "ENTER".
   u64 va;
-  if (!s.linear_address(x86::kSs, new_rsp & mask, size, true, va) || !s.probe_write(va, size, s.access_mode)) {
+  if (!s.linear_address(x86::kSs, new_rsp & mask, size, true, va) ||
+      !s.probe_write(va, size, s.access_mode)) {
     return abandon();
   }
   s.state.gpr[x86::kRsp] = new_rsp;
@@ -192,7 +191,8 @@ Flow popf(Interpreter& s, const Op& op, const Insn& insn) {
   const u64 changed = old ^ s.state.rflags;
   const bool enables = (changed & s.state.rflags & x86::kFlagIf) != 0;
   const bool opens_window = enables && s.may_have_interrupt();
-  if ((s.state.rflags & x86::kFlagTf) == 0 && (changed & x86::kFlagAc) == 0 && !opens_window) return Flow::kNext;
+  if ((s.state.rflags & x86::kFlagTf) == 0 && (changed & x86::kFlagAc) == 0 && !opens_window)
+    return Flow::kNext;
   s.state.rip = next_rip(s, op);
   return Flow::kJump;
 }

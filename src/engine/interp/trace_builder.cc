@@ -33,7 +33,8 @@ void correct_missing_base(Decoded& decoded) {
   if (!has_no_base) return;
   for (unsigned i = 0; i < instruction.operand_count; ++i) {
     ZydisDecodedOperand& operand = decoded.operands[i];
-    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) continue;
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
+      continue;
     operand.mem.base = ZYDIS_REGISTER_NONE;
     operand.mem.disp.has_displacement = ZYAN_TRUE;
     operand.mem.disp.value = instruction.raw.disp.value;
@@ -57,7 +58,8 @@ bool Interpreter::second_page_matches(const Trace& trace, u64 rip) {
   const u64 linear = is_64bit ? rip : (state.segment(x86::kCs).base + rip) & 0xffffffff;
   const u64 next = (linear & ~kPageOffsetMask) + kPageSize;
   if (is_64bit && !is_canonical(next)) return false;
-  const Translation translation = mmu.translate_code(GuestVirt(is_64bit ? next : next & 0xffffffff), cpl == 3);
+  const Translation translation =
+      mmu.translate_code(GuestVirt(is_64bit ? next : next & 0xffffffff), cpl == 3);
   return translation.is_valid && translation.physical.page_number() == trace.second_frame;
 }
 
@@ -76,23 +78,27 @@ TraceBuilder::Decode TraceBuilder::decode(Decoded& out, const u8* bytes, u64 siz
   const u64 window = std::min<u64>(size, kMaxLength);
   const ZyanStatus status = ZydisDecoderDecodeFull(&decoder(), bytes, window, &out.instruction, out.operands);
   if (ZYAN_SUCCESS(status)) {
-    // Real and virtual-8086 mode have no VEX and its kin. What else they lack is for the semantic functions to
-    // refuse, as most of it is not #UD.
-    if (!key_.is_protected && out.instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return Decode::kInvalid;
+    // Real and virtual-8086 mode have no VEX and its kin. What else they lack is for the semantic functions
+    // to refuse, as most of it is not #UD.
+    if (!key_.is_protected && out.instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+      return Decode::kInvalid;
     correct_missing_base(out);
     std::memcpy(out.bytes, bytes, out.instruction.length);
     out.offset = offset_;
     return Decode::kOk;
   }
-  if (status == ZYDIS_STATUS_NO_MORE_DATA) return window == kMaxLength ? Decode::kTooLong : Decode::kNeedsNextPage;
+  if (status == ZYDIS_STATUS_NO_MORE_DATA)
+    return window == kMaxLength ? Decode::kTooLong : Decode::kNeedsNextPage;
   if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return Decode::kTooLong;
   return Decode::kInvalid;
 }
 
 Trace* TraceBuilder::raise_decode_fault(Decode status) {
   // SDM 3A 6.15: an instruction longer than 15 bytes is #GP, an undefined one #UD.
-  if (status == Decode::kTooLong) interpreter_.raise(x86::kVectorGp, 0);
-  else interpreter_.raise(x86::kVectorUd);
+  if (status == Decode::kTooLong)
+    interpreter_.raise(x86::kVectorGp, 0);
+  else
+    interpreter_.raise(x86::kVectorUd);
   return nullptr;
 }
 
@@ -124,7 +130,8 @@ bool TraceBuilder::append(const Decoded& decoded) {
 
 Trace* TraceBuilder::build() {
   // Room for the largest trace and its Insns; a partial one cannot be abandoned half-way.
-  if (!interpreter_.traces.has_room(kMaxInstructions * (sizeof(Insn) + 16) + sizeof(ops_) + sizeof(Trace) + 64)) {
+  if (!interpreter_.traces.has_room(kMaxInstructions * (sizeof(Insn) + 16) + sizeof(ops_) + sizeof(Trace) +
+                                    64)) {
     interpreter_.traces.clear();
   }
   const u64 page_bytes = kPageSize - (linear_ & kPageOffsetMask);
