@@ -271,7 +271,8 @@ Flow convert_to_half(Interpreter& s, const Op& op, const Insn& insn) {
   mxcsr &= ~kMxcsrFlags;
   bool is_faulting = run_borrowed(stub, s.state, result, nullptr) != BorrowedResult::kDone;
   const bool is_early = is_faulting && (mxcsr & enabled & kMxcsrBeforeComputing) != 0;
-  const bool may_be_exact = is_faulting && !is_early && (mxcsr & enabled & kMxcsrOverflow) != 0;
+  const bool may_be_exact =
+      !is_early && (is_tiny || (is_faulting && (mxcsr & enabled & kMxcsrOverflow) != 0));
   if (may_be_exact && !is_half_result_inexact(s.state, insn)) mxcsr &= ~kMxcsrPrecision;
   mxcsr |= old | (is_tiny && !is_early ? kMxcsrUnderflow : 0);
   if (is_faulting || is_tiny) {

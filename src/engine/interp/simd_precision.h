@@ -16,7 +16,7 @@ bool is_simd_result_inexact(const CpuState& state, const Insn& insn, const void*
 
 // VCVTPS2PH: is a result too small for a normal number, which unmasked is an underflow even when it is exact?
 bool is_half_result_tiny(const CpuState& state, const Insn& insn);
-// VCVTPS2PH with unmasked overflow: MXCSR.PE, which a result too small sets as if it were masked.
+// VCVTPS2PH that faults with an unmasked overflow or underflow: whether MXCSR.PE is set.
 bool is_half_result_inexact(const CpuState& state, const Insn& insn);
 
 // DPPS and DPPD with unmasked exceptions: they are those of a multiplication and two or one additions, each
