@@ -248,6 +248,7 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
     case ZYDIS_MNEMONIC_XSAVEOPT64:
       latitude.has_partial_stores = true;
       latitude.is_address_by_page = true;
+      latitude.has_two_pages = true;
       break;
     case ZYDIS_MNEMONIC_CMPSB:
     case ZYDIS_MNEMONIC_CMPSW:

@@ -16,7 +16,8 @@ inline constexpr u64 kDataSize = 2 * kPageSize;
 inline constexpr u64 kReadOnlyBase = kDataBase + kDataSize;
 inline constexpr u64 kReadOnlySize = kPageSize;
 inline constexpr u64 kDataEnd = kReadOnlyBase + kReadOnlySize;
-inline constexpr u64 kContextBase = 0x30000000;  // native only: NativeContext
+// Native only: NativeContext. Not a power of two away from the window, where stray accesses tend to go.
+inline constexpr u64 kContextBase = 0x35790000;
 
 // Selectors as Linux lays out its GDT, so that both sides see the same values.
 inline constexpr u16 kUserCode32 = 0x23;

@@ -160,17 +160,20 @@ bool is_wide_form(const Insn& insn) {
 // The bytes of a save area that one instruction touches, in address order.
 class Pieces {
  public:
-  void add(unsigned offset, unsigned size) { pieces_[count_++] = {offset, size}; }
+  void add(unsigned offset, unsigned size) { add(offset, size, size); }
+  // Sixteen registers, of which 32-bit code moves eight: all must be accessible, as Intel's processors have
+  // it.
+  void add_vectors(unsigned offset, unsigned count) { add(offset, 16 * count, 256); }
   void add_x87() {
     add(0, kMxcsrOffset);
     add(kRegistersOffset, kSseOffset - kRegistersOffset);
   }
   bool read(SaveArea& memory, u8* area) const {
     return each(
-        [&](const Piece& piece) { return memory.read(piece.offset, area + piece.offset, piece.size); });
+        [&](const Piece& piece) { return memory.read(piece.offset, area + piece.offset, piece.reach); });
   }
   bool write(SaveArea& memory, const u8* area) const {
-    return each([&](const Piece& piece) { return memory.probe_write(piece.offset, piece.size); }) &&
+    return each([&](const Piece& piece) { return memory.probe_write(piece.offset, piece.reach); }) &&
            each([&](const Piece& piece) {
              return memory.write(piece.offset, area + piece.offset, piece.size);
            });
@@ -180,7 +183,9 @@ class Pieces {
   struct Piece {
     unsigned offset;
     unsigned size;
+    unsigned reach;
   };
+  void add(unsigned offset, unsigned size, unsigned reach) { pieces_[count_++] = {offset, size, reach}; }
   template <class F>
   bool each(F f) const {
     return std::ranges::all_of(std::span(pieces_).first(count_), f);
@@ -218,7 +223,7 @@ Flow xsave(Interpreter& s, const Op& op, const Insn& insn) {
   }
   if ((saved & x86::kXcr0Sse) != 0) {
     store_sse(s, area);
-    pieces.add(kSseOffset, 16 * vector_count(s));
+    pieces.add_vectors(kSseOffset, vector_count(s));
   }
   header.xstate_bv =
       kCompact ? components & in_use : (header.xstate_bv & ~components) | (components & in_use);
@@ -227,7 +232,7 @@ Flow xsave(Interpreter& s, const Op& op, const Insn& insn) {
   pieces.add(kHeaderOffset, kHeaderBytes);
   if ((saved & x86::kXcr0Avx) != 0) {
     store_avx(s, area + kAvxOffset);
-    pieces.add(kAvxOffset, 16 * vector_count(s));
+    pieces.add_vectors(kAvxOffset, vector_count(s));
   }
   return fault_of(pieces.write(memory, area));
 }
@@ -263,8 +268,8 @@ Flow xrstor(Interpreter& s, const Op& op, const Insn& insn) {
   Pieces pieces;
   if ((present & x86::kXcr0X87) != 0) pieces.add_x87();
   if ((components & mxcsr_users) != 0) pieces.add(kMxcsrOffset, 8);
-  if ((present & x86::kXcr0Sse) != 0) pieces.add(kSseOffset, 16 * vector_count(s));
-  if ((present & x86::kXcr0Avx) != 0) pieces.add(kAvxOffset, 16 * vector_count(s));
+  if ((present & x86::kXcr0Sse) != 0) pieces.add_vectors(kSseOffset, vector_count(s));
+  if ((present & x86::kXcr0Avx) != 0) pieces.add_vectors(kAvxOffset, vector_count(s));
   if (!pieces.read(memory, area)) return Flow::kFault;
   u32 mxcsr = s.state.fx.mxcsr;
   if ((components & mxcsr_users) != 0) {
