@@ -29,17 +29,17 @@ class LogSite {
 
 }  // namespace doppel
 
-#define LOG_AT(level, ...)                                                                  \
-  do {                                                                                      \
-    if (::doppel::is_logged(level)) ::doppel::log_line(level, fmt::format(__VA_ARGS__));    \
+#define LOG_AT(level, ...)                                                               \
+  do {                                                                                   \
+    if (::doppel::is_logged(level)) ::doppel::log_line(level, fmt::format(__VA_ARGS__)); \
   } while (false)
 #define LOG_ERROR(...) LOG_AT(::doppel::LogLevel::kError, __VA_ARGS__)
 #define LOG_WARNING(...) LOG_AT(::doppel::LogLevel::kWarning, __VA_ARGS__)
 #define LOG_INFO(...) LOG_AT(::doppel::LogLevel::kInfo, __VA_ARGS__)
 // For whatever a guest can cause: debug level and rate limited per call site.
-#define LOG_GUEST(...)                                                                      \
-  do {                                                                                      \
-    static ::doppel::LogSite log_site;                                                      \
-    if (::doppel::is_logged(::doppel::LogLevel::kDebug) && log_site.admit())                \
-      ::doppel::log_line(::doppel::LogLevel::kDebug, fmt::format(__VA_ARGS__));             \
+#define LOG_GUEST(...)                                                          \
+  do {                                                                          \
+    static ::doppel::LogSite log_site;                                          \
+    if (::doppel::is_logged(::doppel::LogLevel::kDebug) && log_site.admit())    \
+      ::doppel::log_line(::doppel::LogLevel::kDebug, fmt::format(__VA_ARGS__)); \
   } while (false)

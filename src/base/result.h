@@ -32,16 +32,16 @@ std::unexpected<Error> fail_usage(fmt::format_string<Args...> format, Args&&... 
 }  // namespace doppel
 
 // Evaluates to the value of a Result, or returns its error from the enclosing function.
-#define TRY(expression)                                                 \
-  __extension__({                                                       \
-    auto try_result = (expression);                                     \
+#define TRY(expression)                                                     \
+  __extension__({                                                           \
+    auto try_result = (expression);                                         \
     if (!try_result) return std::unexpected(std::move(try_result).error()); \
-    std::move(*try_result);                                             \
+    std::move(*try_result);                                                 \
   })
 
 // The same for Result<void>.
-#define TRY_VOID(expression)                                            \
-  do {                                                                  \
-    auto try_result = (expression);                                     \
+#define TRY_VOID(expression)                                                \
+  do {                                                                      \
+    auto try_result = (expression);                                         \
     if (!try_result) return std::unexpected(std::move(try_result).error()); \
   } while (false)

@@ -36,7 +36,8 @@ class Timer {
   u64 order_ = 0;  // arming order, breaks ties between equal deadlines the same way in every run
 };
 
-// Holds the armed timers of one machine. Called with the machine's device lock held; not thread-safe by itself.
+// Holds the armed timers of one machine. Called with the machine's device lock held; not thread-safe by
+// itself.
 class TimerQueue {
  public:
   explicit TimerQueue(Inputs& inputs) : inputs_(inputs) {}

@@ -5,7 +5,8 @@ namespace doppel {
 [[noreturn]] void verify_failed(const char* condition, const char* file, int line);
 }
 
-#define VERIFY(condition)                                                          \
-  do {                                                                             \
-    if (!(condition)) [[unlikely]] ::doppel::verify_failed(#condition, __FILE__, __LINE__); \
+#define VERIFY(condition)                                      \
+  do {                                                         \
+    if (!(condition)) [[unlikely]]                             \
+      ::doppel::verify_failed(#condition, __FILE__, __LINE__); \
   } while (false)

@@ -11,7 +11,8 @@ Result<void> AddressMap::add(u64 base, u64 size, BusDevice& device, std::string 
   if (size == 0 || base + (size - 1) < base) return fail("bus range '{}' is empty or wraps", label);
   auto next = std::ranges::lower_bound(ranges_, base, {}, &Range::base);
   const bool hits_next = next != ranges_.end() && next->base <= base + (size - 1);
-  const bool hits_previous = next != ranges_.begin() && std::prev(next)->base + (std::prev(next)->size - 1) >= base;
+  const bool hits_previous =
+      next != ranges_.begin() && std::prev(next)->base + (std::prev(next)->size - 1) >= base;
   if (hits_next || hits_previous) return fail("bus range '{}' at {:#x} overlaps another", label, base);
   ranges_.insert(next, Range{base, size, &device, std::move(label)});
   return {};

@@ -10,7 +10,8 @@
 namespace doppel {
 
 // One bus: non-overlapping ranges, each with a device. Reads outside every range return all ones, writes are
-// dropped, as on a PC. An access that straddles two ranges is split into bytes. Called with the device lock held.
+// dropped, as on a PC. An access that straddles two ranges is split into bytes. Called with the device lock
+// held.
 class AddressMap {
  public:
   // Ranges must not overlap; `size` is at least 1. `label` names the range in errors and statistics.

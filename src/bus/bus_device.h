@@ -8,7 +8,8 @@
 namespace doppel {
 
 // A device on the port or memory bus. Called with the machine's device lock held. `offset` counts from the
-// start of the range the device was mapped at; `data` is 1 to 8 bytes, little-endian, wholly inside the range.
+// start of the range the device was mapped at; `data` is 1 to 8 bytes, little-endian, wholly inside the
+// range.
 class BusDevice {
  public:
   virtual ~BusDevice() = default;

@@ -21,8 +21,9 @@ struct QuitFromConsole {};
 
 using Command = std::variant<TypeCharacters, PressPowerButton, Quit, QuitFromConsole>;
 
-// Owns the machine. Command line, API and tests make a machine here and reach into it by commands only. execute()
-// may be called from any thread; the rest from the one that runs the machine, while it does not run.
+// Owns the machine. Command line, API and tests make a machine here and reach into it by commands only.
+// execute() may be called from any thread; the rest from the one that runs the machine, while it does not
+// run.
 class Control {
  public:
   // `console` gets what the guest prints and must outlive the machine.

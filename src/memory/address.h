@@ -1,4 +1,5 @@
-// Guest addresses as types of their own: physical and virtual do not convert into each other or into pointers.
+// Guest addresses as types of their own: physical and virtual do not convert into each other or into
+// pointers.
 #pragma once
 
 #include <compare>

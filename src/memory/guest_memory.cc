@@ -16,9 +16,7 @@ u64 host_memory_bytes() {
   return static_cast<u64>(::sysconf(_SC_PHYS_PAGES)) * static_cast<u64>(::sysconf(_SC_PAGESIZE));
 }
 
-bool is_zero(const u8* page) {
-  return page[0] == 0 && std::memcmp(page, page + 1, kPageSize - 1) == 0;
-}
+bool is_zero(const u8* page) { return page[0] == 0 && std::memcmp(page, page + 1, kPageSize - 1) == 0; }
 
 }  // namespace
 
@@ -39,12 +37,13 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(u64 size) {
   }
   const u64 high = memory->high_size();
   memory->reserved_ = high != 0 ? kHighRamStart + high : memory->low_size();
-  void* base = ::mmap(nullptr, memory->reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* base =
+      ::mmap(nullptr, memory->reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) return fail("guest memory: reserving address space: {}", std::strerror(errno));
   memory->base_ = static_cast<u8*>(base);
   auto map = [&](u64 guest, u64 length, u64 offset) {
-    return length == 0 || ::mmap(memory->base_ + guest, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                                 fd, static_cast<off_t>(offset)) != MAP_FAILED;
+    return length == 0 || ::mmap(memory->base_ + guest, length, PROT_READ | PROT_WRITE,
+                                 MAP_SHARED | MAP_FIXED, fd, static_cast<off_t>(offset)) != MAP_FAILED;
   };
   if (!map(0, memory->low_size(), 0) || !map(kHighRamStart, high, memory->low_size())) {
     return fail("guest memory: mapping: {}", std::strerror(errno));

@@ -1,4 +1,5 @@
-// GuestMemory: the guest's RAM, the only way to reach it, and the record of which frames hold translated code.
+// GuestMemory: the guest's RAM, the only way to reach it, and the record of which frames hold translated
+// code.
 #pragma once
 
 #include <cstring>

@@ -51,7 +51,9 @@ INTERP_INLINE u64 slot_value(Interpreter* s, u8 slot) { return reinterpret_cast<
 // --- Effective addresses, one type for each AddressKind
 
 struct BaseDisp {
-  INTERP_INLINE static u64 of(Interpreter* s, const Op* op, u64) { return slot_value(s, op->base) + op->displacement; }
+  INTERP_INLINE static u64 of(Interpreter* s, const Op* op, u64) {
+    return slot_value(s, op->base) + op->displacement;
+  }
 };
 struct BaseIndex {
   INTERP_INLINE static u64 of(Interpreter* s, const Op* op, u64) {
@@ -76,9 +78,12 @@ INTERP_INLINE u64 any_offset(Interpreter* s, const Op* op, u64 base) {
   if ((op->address_mode & kAddressRipRelative) != 0) offset += base;
   if ((op->address_mode & kAddressRipFar) != 0) offset += op->offset + op->length;
   switch (op->address_mode & kAddressSizeMask) {
-    case kAddress16: return offset & 0xffff;
-    case kAddress32: return offset & 0xffffffff;
-    default: return offset;
+    case kAddress16:
+      return offset & 0xffff;
+    case kAddress32:
+      return offset & 0xffffffff;
+    default:
+      return offset;
   }
 }
 
@@ -87,7 +92,8 @@ INTERP_INLINE u64 any_offset(Interpreter* s, const Op* op, u64 base) {
 template <class T>
 INTERP_INLINE u8* lookup_read(Interpreter* s, u64 va) {
   const TlbEntry& entry = s->tlb[tlb_index(va)];
-  if (entry.read_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]] return nullptr;
+  if (entry.read_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]]
+    return nullptr;
   u8* host = reinterpret_cast<u8*>(va + entry.addend);
   __builtin_assume(host != nullptr);
   return host;
@@ -95,7 +101,8 @@ INTERP_INLINE u8* lookup_read(Interpreter* s, u64 va) {
 template <class T>
 INTERP_INLINE u8* lookup_write(Interpreter* s, u64 va) {
   const TlbEntry& entry = s->tlb[tlb_index(va)];
-  if (entry.write_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]] return nullptr;
+  if (entry.write_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]]
+    return nullptr;
   u8* host = reinterpret_cast<u8*>(va + entry.addend);
   __builtin_assume(host != nullptr);
   return host;
@@ -135,8 +142,11 @@ enum class Alu : u8 { kAdd, kOr, kAdc, kSbb, kAnd, kSub, kXor, kCmp, kTest };
 
 #define INTERP_ALU(name) \
   asm(name " %[b], %[a]\n\tlahf\n\tseto %%al" : [a] "+r"(a), [f] "=&a"(captured) : [b] "r"(b) : "cc")
-#define INTERP_ALU_CARRY(name) \
-  asm("sahf\n\t" name " %[b], %[a]\n\tlahf\n\tseto %%al" : [a] "+r"(a), [f] "+a"(captured) : [b] "r"(b) : "cc")
+#define INTERP_ALU_CARRY(name)                           \
+  asm("sahf\n\t" name " %[b], %[a]\n\tlahf\n\tseto %%al" \
+      : [a] "+r"(a), [f] "+a"(captured)                  \
+      : [b] "r"(b)                                       \
+      : "cc")
 
 template <Alu kOperation, class T>
 INTERP_INLINE T alu(T a, T b, u64& flags) {
@@ -177,20 +187,29 @@ INTERP_INLINE bool condition(u64 flags) {
 template <class F>
 Handler by_width(unsigned bytes, F f) {
   switch (bytes) {
-    case 1: return f.template operator()<u8>();
-    case 2: return f.template operator()<u16>();
-    case 4: return f.template operator()<u32>();
-    default: return f.template operator()<u64>();
+    case 1:
+      return f.template operator()<u8>();
+    case 2:
+      return f.template operator()<u16>();
+    case 4:
+      return f.template operator()<u32>();
+    default:
+      return f.template operator()<u64>();
   }
 }
 template <class F>
 Handler by_address(AddressKind kind, F f) {
   switch (kind) {
-    case AddressKind::kBaseDisp: return f.template operator()<BaseDisp>();
-    case AddressKind::kBaseIndex: return f.template operator()<BaseIndex>();
-    case AddressKind::kRipRelative: return f.template operator()<RipRelative>();
-    case AddressKind::kSegment: return f.template operator()<SegmentBased>();
-    default: return f.template operator()<Any>();
+    case AddressKind::kBaseDisp:
+      return f.template operator()<BaseDisp>();
+    case AddressKind::kBaseIndex:
+      return f.template operator()<BaseIndex>();
+    case AddressKind::kRipRelative:
+      return f.template operator()<RipRelative>();
+    case AddressKind::kSegment:
+      return f.template operator()<SegmentBased>();
+    default:
+      return f.template operator()<Any>();
   }
 }
 
@@ -221,8 +240,9 @@ Handler select_push(bool is_immediate);
 Handler select_pop();
 Handler select_nop();
 Handler select_xchg_registers(unsigned width);
-// For instructions whose semantic row or borrowed stub is in op->insn: the handler that skips the generic path when
-// the operand is at hand and nothing is unusual. `kind` is the memory operand's; kAny when there is none.
+// For instructions whose semantic row or borrowed stub is in op->insn: the handler that skips the generic
+// path when the operand is at hand and nothing is unusual. `kind` is the memory operand's; kAny when there is
+// none.
 Handler select_vector(const Op& op, const Insn& insn, AddressKind kind, bool has_memory);
 // Ends a trace that ran into its length limit or the end of the page.
 Handler select_fall_through();

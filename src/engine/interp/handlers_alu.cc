@@ -1,4 +1,5 @@
-// Handlers of the arithmetic and logic instructions. SDM 2A: ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, ...
+// Handlers of the arithmetic and logic instructions. SDM 2A: ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST,
+// INC, DEC, ...
 #include <type_traits>
 
 #include "engine/interp/guest_atomic.h"
@@ -28,7 +29,8 @@ void INTERP_CALL alu_reg_mem(Interpreter* s, const Op* op, u64 flags, u64 base) 
     if (!slow_load(s, op, base, &operand, sizeof(T))) GOTO(leave_faulted);
   } else {
     const u8* host = lookup_read<T>(s, A::of(s, op, base));
-    if (host == nullptr) [[unlikely]] GOTO((alu_reg_mem<kOperation, T, Any>));
+    if (host == nullptr) [[unlikely]]
+      GOTO((alu_reg_mem<kOperation, T, Any>));
     operand = load_host<T>(host);
   }
   const T result = alu<kOperation, T>(get<T>(s, op->destination), operand, flags);
@@ -39,8 +41,10 @@ void INTERP_CALL alu_reg_mem(Interpreter* s, const Op* op, u64 flags, u64 base) 
 // The second operand of a memory-destination form.
 template <class T, bool kImmediate>
 INTERP_INLINE T second(Interpreter* s, const Op* op) {
-  if constexpr (kImmediate) return static_cast<T>(op->immediate);
-  else return get<T>(s, op->source);
+  if constexpr (kImmediate)
+    return static_cast<T>(op->immediate);
+  else
+    return get<T>(s, op->source);
 }
 
 template <Alu kOperation, class T, class A, bool kImmediate>
@@ -52,7 +56,8 @@ void INTERP_CALL alu_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
       if (!slow_load(s, op, base, &value, sizeof(T))) GOTO(leave_faulted);
     } else {
       const u8* host = lookup_read<T>(s, A::of(s, op, base));
-      if (host == nullptr) [[unlikely]] GOTO((alu_mem<kOperation, T, Any, kImmediate>));
+      if (host == nullptr) [[unlikely]]
+        GOTO((alu_mem<kOperation, T, Any, kImmediate>));
       value = load_host<T>(host);
     }
     alu<kOperation, T>(value, operand, flags);
@@ -66,7 +71,8 @@ void INTERP_CALL alu_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
     NEXT_AFTER_SLOW_STORE();
   } else {
     u8* host = lookup_write<T>(s, A::of(s, op, base));
-    if (host == nullptr) [[unlikely]] GOTO((alu_mem<kOperation, T, Any, kImmediate>));
+    if (host == nullptr) [[unlikely]]
+      GOTO((alu_mem<kOperation, T, Any, kImmediate>));
     store_host<T>(host, alu<kOperation, T>(load_host<T>(host), operand, flags));
     NEXT();
   }
@@ -76,10 +82,10 @@ void INTERP_CALL alu_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
 template <Alu kOperation, class T>
 INTERP_INLINE void locked_alu(u8* host, T b, u64& flags) {
   u64 captured = flags;
-#define LOCKED(prefix, name)                                  \
+#define LOCKED(prefix, name)                                          \
   asm volatile(prefix "lock " name " %[b], %[m]\n\tlahf\n\tseto %%al" \
-               : [m] "+m"(*host), [f] "+a"(captured)        \
-               : [b] "r"(b)                                   \
+               : [m] "+m"(*host), [f] "+a"(captured)                  \
+               : [b] "r"(b)                                           \
                : "cc", "memory")
   if constexpr (kOperation == Alu::kAdd) LOCKED("", "add");
   if constexpr (kOperation == Alu::kOr) LOCKED("", "or");
@@ -108,7 +114,8 @@ template <Unary kOperation, class T>
 INTERP_INLINE T unary(T a, u64& flags) {
   u64 captured = flags;
   // INC and DEC keep CF.
-#define UNARY(name) asm("sahf\n\t" name " %[a]\n\tlahf\n\tseto %%al" : [a] "+r"(a), [f] "+a"(captured) : : "cc")
+#define UNARY(name) \
+  asm("sahf\n\t" name " %[a]\n\tlahf\n\tseto %%al" : [a] "+r"(a), [f] "+a"(captured) : : "cc")
   if constexpr (kOperation == Unary::kInc) UNARY("inc");
   if constexpr (kOperation == Unary::kDec) UNARY("dec");
   if constexpr (kOperation == Unary::kNeg) UNARY("neg");
@@ -135,7 +142,8 @@ void INTERP_CALL unary_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
     NEXT_AFTER_SLOW_STORE();
   } else {
     u8* host = lookup_write<T>(s, A::of(s, op, base));
-    if (host == nullptr) [[unlikely]] GOTO((unary_mem<kOperation, T, Any>));
+    if (host == nullptr) [[unlikely]]
+      GOTO((unary_mem<kOperation, T, Any>));
     store_host<T>(host, unary<kOperation, T>(load_host<T>(host), flags));
     NEXT();
   }
@@ -160,10 +168,10 @@ template <Shift kOperation, class T>
 INTERP_INLINE T shift(T a, u8 count, u64& flags) {
   u64 captured = flags;
   // A masked count of zero leaves the flags alone, as they are loaded into the host's first.
-#define SHIFT(name)                                                       \
+#define SHIFT(name)                                                          \
   asm("addb $0x7f, %%al\n\tsahf\n\t" name " %[c], %[a]\n\tlahf\n\tseto %%al" \
-      : [a] "+r"(a), [f] "+a"(captured)                                   \
-      : [c] "c"(count)                                                    \
+      : [a] "+r"(a), [f] "+a"(captured)                                      \
+      : [c] "c"(count)                                                       \
       : "cc")
   if constexpr (kOperation == Shift::kRol) SHIFT("rol");
   if constexpr (kOperation == Shift::kRor) SHIFT("ror");
@@ -179,8 +187,10 @@ INTERP_INLINE T shift(T a, u8 count, u64& flags) {
 
 template <bool kByCl>
 INTERP_INLINE u8 shift_count(Interpreter* s, const Op* op) {
-  if constexpr (kByCl) return get<u8>(s, x86::kRcx * 8);
-  else return static_cast<u8>(op->immediate);
+  if constexpr (kByCl)
+    return get<u8>(s, x86::kRcx * 8);
+  else
+    return static_cast<u8>(op->immediate);
 }
 
 template <Shift kOperation, class T, bool kByCl>
@@ -233,13 +243,16 @@ template <Alu kOperation>
 Handler select_one_alu(unsigned width, Form form, AddressKind kind) {
   return by_width(width, [&]<class T>() -> Handler {
     switch (form) {
-      case Form::kRegReg: return &alu_reg_reg<kOperation, T>;
-      case Form::kRegImm: return &alu_reg_imm<kOperation, T>;
+      case Form::kRegReg:
+        return &alu_reg_reg<kOperation, T>;
+      case Form::kRegImm:
+        return &alu_reg_imm<kOperation, T>;
       case Form::kRegMem:
         return by_address(kind, []<class A>() -> Handler { return &alu_reg_mem<kOperation, T, A>; });
       case Form::kMemReg:
         return by_address(kind, []<class A>() -> Handler { return &alu_mem<kOperation, T, A, false>; });
-      default: return by_address(kind, []<class A>() -> Handler { return &alu_mem<kOperation, T, A, true>; });
+      default:
+        return by_address(kind, []<class A>() -> Handler { return &alu_mem<kOperation, T, A, true>; });
     }
   });
 }
@@ -273,51 +286,79 @@ Handler select_one_shift(unsigned width, bool is_memory, bool by_cl) {
 
 Handler select_alu(Alu operation, unsigned width, Form form, AddressKind kind) {
   switch (operation) {
-    case Alu::kAdd: return select_one_alu<Alu::kAdd>(width, form, kind);
-    case Alu::kOr: return select_one_alu<Alu::kOr>(width, form, kind);
-    case Alu::kAdc: return select_one_alu<Alu::kAdc>(width, form, kind);
-    case Alu::kSbb: return select_one_alu<Alu::kSbb>(width, form, kind);
-    case Alu::kAnd: return select_one_alu<Alu::kAnd>(width, form, kind);
-    case Alu::kSub: return select_one_alu<Alu::kSub>(width, form, kind);
-    case Alu::kXor: return select_one_alu<Alu::kXor>(width, form, kind);
-    case Alu::kCmp: return select_one_alu<Alu::kCmp>(width, form, kind);
-    case Alu::kTest: return select_one_alu<Alu::kTest>(width, form, kind);
+    case Alu::kAdd:
+      return select_one_alu<Alu::kAdd>(width, form, kind);
+    case Alu::kOr:
+      return select_one_alu<Alu::kOr>(width, form, kind);
+    case Alu::kAdc:
+      return select_one_alu<Alu::kAdc>(width, form, kind);
+    case Alu::kSbb:
+      return select_one_alu<Alu::kSbb>(width, form, kind);
+    case Alu::kAnd:
+      return select_one_alu<Alu::kAnd>(width, form, kind);
+    case Alu::kSub:
+      return select_one_alu<Alu::kSub>(width, form, kind);
+    case Alu::kXor:
+      return select_one_alu<Alu::kXor>(width, form, kind);
+    case Alu::kCmp:
+      return select_one_alu<Alu::kCmp>(width, form, kind);
+    case Alu::kTest:
+      return select_one_alu<Alu::kTest>(width, form, kind);
   }
   return nullptr;
 }
 
 Handler select_alu_locked(Alu operation, unsigned width, Form form) {
   switch (operation) {
-    case Alu::kAdd: return select_one_locked<Alu::kAdd>(width, form);
-    case Alu::kOr: return select_one_locked<Alu::kOr>(width, form);
-    case Alu::kAdc: return select_one_locked<Alu::kAdc>(width, form);
-    case Alu::kSbb: return select_one_locked<Alu::kSbb>(width, form);
-    case Alu::kAnd: return select_one_locked<Alu::kAnd>(width, form);
-    case Alu::kSub: return select_one_locked<Alu::kSub>(width, form);
-    case Alu::kXor: return select_one_locked<Alu::kXor>(width, form);
-    default: return nullptr;
+    case Alu::kAdd:
+      return select_one_locked<Alu::kAdd>(width, form);
+    case Alu::kOr:
+      return select_one_locked<Alu::kOr>(width, form);
+    case Alu::kAdc:
+      return select_one_locked<Alu::kAdc>(width, form);
+    case Alu::kSbb:
+      return select_one_locked<Alu::kSbb>(width, form);
+    case Alu::kAnd:
+      return select_one_locked<Alu::kAnd>(width, form);
+    case Alu::kSub:
+      return select_one_locked<Alu::kSub>(width, form);
+    case Alu::kXor:
+      return select_one_locked<Alu::kXor>(width, form);
+    default:
+      return nullptr;
   }
 }
 
 Handler select_unary(Unary operation, unsigned width, bool is_memory, AddressKind kind, bool has_lock) {
   switch (operation) {
-    case Unary::kInc: return select_one_unary<Unary::kInc>(width, is_memory, kind, has_lock);
-    case Unary::kDec: return select_one_unary<Unary::kDec>(width, is_memory, kind, has_lock);
-    case Unary::kNeg: return select_one_unary<Unary::kNeg>(width, is_memory, kind, has_lock);
-    case Unary::kNot: return select_one_unary<Unary::kNot>(width, is_memory, kind, has_lock);
+    case Unary::kInc:
+      return select_one_unary<Unary::kInc>(width, is_memory, kind, has_lock);
+    case Unary::kDec:
+      return select_one_unary<Unary::kDec>(width, is_memory, kind, has_lock);
+    case Unary::kNeg:
+      return select_one_unary<Unary::kNeg>(width, is_memory, kind, has_lock);
+    case Unary::kNot:
+      return select_one_unary<Unary::kNot>(width, is_memory, kind, has_lock);
   }
   return nullptr;
 }
 
 Handler select_shift(Shift operation, unsigned width, bool is_memory, bool by_cl) {
   switch (operation) {
-    case Shift::kRol: return select_one_shift<Shift::kRol>(width, is_memory, by_cl);
-    case Shift::kRor: return select_one_shift<Shift::kRor>(width, is_memory, by_cl);
-    case Shift::kRcl: return select_one_shift<Shift::kRcl>(width, is_memory, by_cl);
-    case Shift::kRcr: return select_one_shift<Shift::kRcr>(width, is_memory, by_cl);
-    case Shift::kShl: return select_one_shift<Shift::kShl>(width, is_memory, by_cl);
-    case Shift::kShr: return select_one_shift<Shift::kShr>(width, is_memory, by_cl);
-    case Shift::kSar: return select_one_shift<Shift::kSar>(width, is_memory, by_cl);
+    case Shift::kRol:
+      return select_one_shift<Shift::kRol>(width, is_memory, by_cl);
+    case Shift::kRor:
+      return select_one_shift<Shift::kRor>(width, is_memory, by_cl);
+    case Shift::kRcl:
+      return select_one_shift<Shift::kRcl>(width, is_memory, by_cl);
+    case Shift::kRcr:
+      return select_one_shift<Shift::kRcr>(width, is_memory, by_cl);
+    case Shift::kShl:
+      return select_one_shift<Shift::kShl>(width, is_memory, by_cl);
+    case Shift::kShr:
+      return select_one_shift<Shift::kShr>(width, is_memory, by_cl);
+    case Shift::kSar:
+      return select_one_shift<Shift::kSar>(width, is_memory, by_cl);
   }
   return nullptr;
 }

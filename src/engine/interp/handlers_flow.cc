@@ -5,11 +5,12 @@ namespace doppel::interp {
 namespace {
 
 // Continues at the virtual address in `base`.
-#define JUMP_INDIRECT()                                                               \
-  do {                                                                                \
+#define JUMP_INDIRECT()                                                                 \
+  do {                                                                                  \
     const Interpreter::JumpEntry& entry = s->jump_cache[Interpreter::jump_index(base)]; \
-    if (entry.rip != base || entry.epoch != s->link_epoch) [[unlikely]] GOTO(leave_at); \
-    ENTER(entry.trace);                                                               \
+    if (entry.rip != base || entry.epoch != s->link_epoch) [[unlikely]]                 \
+      GOTO(leave_at);                                                                   \
+    ENTER(entry.trace);                                                                 \
   } while (false)
 
 void INTERP_CALL fall_through(Interpreter* s, const Op* op, u64 flags, u64 base) {
@@ -33,7 +34,8 @@ void INTERP_CALL call_slow_path(Interpreter* s, const Op* op, u64 flags, u64 bas
 void INTERP_CALL call(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u64 va = s->state.gpr[x86::kRsp] - 8;
   u8* host = lookup_write<u64>(s, va);
-  if (host == nullptr) [[unlikely]] GOTO(call_slow_path);
+  if (host == nullptr) [[unlikely]]
+    GOTO(call_slow_path);
   store_host<u64>(host, base + op->offset + op->length);
   s->state.gpr[x86::kRsp] = va;
   base += op->displacement;
@@ -61,10 +63,12 @@ void INTERP_CALL return_slow_path(Interpreter* s, const Op* op, u64 flags, u64 b
 void INTERP_CALL return_near(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u64 rsp = s->state.gpr[x86::kRsp];
   const u8* host = lookup_read<u64>(s, rsp);
-  if (host == nullptr) [[unlikely]] GOTO(return_slow_path);
+  if (host == nullptr) [[unlikely]]
+    GOTO(return_slow_path);
   const u64 target = load_host<u64>(host);
   const Interpreter::JumpEntry& entry = s->jump_cache[Interpreter::jump_index(target)];
-  if (entry.rip != target || entry.epoch != s->link_epoch) [[unlikely]] GOTO(return_slow_path);
+  if (entry.rip != target || entry.epoch != s->link_epoch) [[unlikely]]
+    GOTO(return_slow_path);
   s->state.gpr[x86::kRsp] = rsp + 8 + op->immediate;
   base = target;
   ENTER(entry.trace);
@@ -94,11 +98,13 @@ template <bool kCall>
 void INTERP_CALL indirect_register(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u64 target = get<u64>(s, op->source);
   const Interpreter::JumpEntry& entry = s->jump_cache[Interpreter::jump_index(target)];
-  if (entry.rip != target || entry.epoch != s->link_epoch) [[unlikely]] GOTO((indirect_slow_path<kCall, false>));
+  if (entry.rip != target || entry.epoch != s->link_epoch) [[unlikely]]
+    GOTO((indirect_slow_path<kCall, false>));
   if constexpr (kCall) {
     const u64 va = s->state.gpr[x86::kRsp] - 8;
     u8* host = lookup_write<u64>(s, va);
-    if (host == nullptr) [[unlikely]] GOTO((indirect_slow_path<kCall, false>));
+    if (host == nullptr) [[unlikely]]
+      GOTO((indirect_slow_path<kCall, false>));
     store_host<u64>(host, base + op->offset + op->length);
     s->state.gpr[x86::kRsp] = va;
   }

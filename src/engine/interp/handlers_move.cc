@@ -25,7 +25,8 @@ void INTERP_CALL mov_load(Interpreter* s, const Op* op, u64 flags, u64 base) {
     if (!slow_load(s, op, base, &value, sizeof(T))) GOTO(leave_faulted);
   } else {
     const u8* host = lookup_read<T>(s, A::of(s, op, base));
-    if (host == nullptr) [[unlikely]] GOTO((mov_load<T, Any>));
+    if (host == nullptr) [[unlikely]]
+      GOTO((mov_load<T, Any>));
     value = load_host<T>(host);
   }
   set<T>(s, op->destination, value);
@@ -35,14 +36,17 @@ void INTERP_CALL mov_load(Interpreter* s, const Op* op, u64 flags, u64 base) {
 template <class T, class A, bool kImmediate>
 void INTERP_CALL mov_store(Interpreter* s, const Op* op, u64 flags, u64 base) {
   T value;
-  if constexpr (kImmediate) value = static_cast<T>(op->immediate);
-  else value = get<T>(s, op->source);
+  if constexpr (kImmediate)
+    value = static_cast<T>(op->immediate);
+  else
+    value = get<T>(s, op->source);
   if constexpr (std::is_same_v<A, Any>) {
     if (!slow_store(s, op, base, &value, sizeof(T))) GOTO(leave_faulted);
     NEXT_AFTER_SLOW_STORE();
   } else {
     u8* host = lookup_write<T>(s, A::of(s, op, base));
-    if (host == nullptr) [[unlikely]] GOTO((mov_store<T, Any, kImmediate>));
+    if (host == nullptr) [[unlikely]]
+      GOTO((mov_store<T, Any, kImmediate>));
     store_host<T>(host, value);
     NEXT();
   }
@@ -55,24 +59,29 @@ void INTERP_CALL extend_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
     if (!slow_load(s, op, base, &value, sizeof(From))) GOTO(leave_faulted);
   } else {
     const u8* host = lookup_read<From>(s, A::of(s, op, base));
-    if (host == nullptr) [[unlikely]] GOTO((extend_mem<To, From, Any>));
+    if (host == nullptr) [[unlikely]]
+      GOTO((extend_mem<To, From, Any>));
     value = load_host<From>(host);
   }
-  set<std::make_unsigned_t<To>>(s, op->destination, static_cast<std::make_unsigned_t<To>>(static_cast<To>(value)));
+  set<std::make_unsigned_t<To>>(s, op->destination,
+                                static_cast<std::make_unsigned_t<To>>(static_cast<To>(value)));
   NEXT();
 }
 
 template <class To, class From>
 void INTERP_CALL extend_reg(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const From value = get<From>(s, op->source);
-  set<std::make_unsigned_t<To>>(s, op->destination, static_cast<std::make_unsigned_t<To>>(static_cast<To>(value)));
+  set<std::make_unsigned_t<To>>(s, op->destination,
+                                static_cast<std::make_unsigned_t<To>>(static_cast<To>(value)));
   NEXT();
 }
 
 template <class T, class A>
 void INTERP_CALL lea(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  if constexpr (std::is_same_v<A, Any>) set<T>(s, op->destination, static_cast<T>(any_offset(s, op, base)));
-  else set<T>(s, op->destination, static_cast<T>(A::of(s, op, base)));
+  if constexpr (std::is_same_v<A, Any>)
+    set<T>(s, op->destination, static_cast<T>(any_offset(s, op, base)));
+  else
+    set<T>(s, op->destination, static_cast<T>(A::of(s, op, base)));
   NEXT();
 }
 
@@ -118,7 +127,8 @@ template <bool kImmediate>
 void INTERP_CALL push(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u64 va = s->state.gpr[x86::kRsp] - 8;
   u8* host = lookup_write<u64>(s, va);
-  if (host == nullptr) [[unlikely]] GOTO((push_slow_path<kImmediate>));
+  if (host == nullptr) [[unlikely]]
+    GOTO((push_slow_path<kImmediate>));
   store_host<u64>(host, kImmediate ? op->immediate : get<u64>(s, op->source));
   s->state.gpr[x86::kRsp] = va;
   NEXT();
@@ -139,7 +149,8 @@ void INTERP_CALL pop_slow_path(Interpreter* s, const Op* op, u64 flags, u64 base
 void INTERP_CALL pop(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u64 va = s->state.gpr[x86::kRsp];
   const u8* host = lookup_read<u64>(s, va);
-  if (host == nullptr) [[unlikely]] GOTO(pop_slow_path);
+  if (host == nullptr) [[unlikely]]
+    GOTO(pop_slow_path);
   const u64 value = load_host<u64>(host);
   s->state.gpr[x86::kRsp] = va + 8;
   set<u64>(s, op->destination, value);
@@ -168,8 +179,10 @@ Handler select_extend_to(unsigned to, bool is_memory, AddressKind kind) {
   constexpr bool kSigned = std::is_signed_v<From>;
   if (to == 2) {
     // From 16 bits it is a plain move.
-    if constexpr (sizeof(From) <= 2) return select_one_extend<std::conditional_t<kSigned, i16, u16>, From>(is_memory, kind);
-    else return nullptr;
+    if constexpr (sizeof(From) <= 2)
+      return select_one_extend<std::conditional_t<kSigned, i16, u16>, From>(is_memory, kind);
+    else
+      return nullptr;
   }
   if (to == 4) return select_one_extend<std::conditional_t<kSigned, i32, u32>, From>(is_memory, kind);
   return select_one_extend<std::conditional_t<kSigned, i64, u64>, From>(is_memory, kind);
@@ -178,9 +191,12 @@ Handler select_extend_to(unsigned to, bool is_memory, AddressKind kind) {
 template <unsigned kCode>
 Handler select_one_cmov(unsigned width, bool is_memory) {
   switch (width) {
-    case 2: return is_memory ? &cmov<kCode, u16, true> : &cmov<kCode, u16, false>;
-    case 4: return is_memory ? &cmov<kCode, u32, true> : &cmov<kCode, u32, false>;
-    default: return is_memory ? &cmov<kCode, u64, true> : &cmov<kCode, u64, false>;
+    case 2:
+      return is_memory ? &cmov<kCode, u16, true> : &cmov<kCode, u16, false>;
+    case 4:
+      return is_memory ? &cmov<kCode, u32, true> : &cmov<kCode, u32, false>;
+    default:
+      return is_memory ? &cmov<kCode, u64, true> : &cmov<kCode, u64, false>;
   }
 }
 
@@ -189,11 +205,16 @@ Handler select_one_cmov(unsigned width, bool is_memory) {
 Handler select_mov(unsigned width, Form form, AddressKind kind) {
   return by_width(width, [&]<class T>() -> Handler {
     switch (form) {
-      case Form::kRegReg: return &mov_reg_reg<T>;
-      case Form::kRegImm: return &mov_reg_imm<T>;
-      case Form::kRegMem: return by_address(kind, []<class A>() -> Handler { return &mov_load<T, A>; });
-      case Form::kMemReg: return by_address(kind, []<class A>() -> Handler { return &mov_store<T, A, false>; });
-      default: return by_address(kind, []<class A>() -> Handler { return &mov_store<T, A, true>; });
+      case Form::kRegReg:
+        return &mov_reg_reg<T>;
+      case Form::kRegImm:
+        return &mov_reg_imm<T>;
+      case Form::kRegMem:
+        return by_address(kind, []<class A>() -> Handler { return &mov_load<T, A>; });
+      case Form::kMemReg:
+        return by_address(kind, []<class A>() -> Handler { return &mov_store<T, A, false>; });
+      default:
+        return by_address(kind, []<class A>() -> Handler { return &mov_store<T, A, true>; });
     }
   });
 }
@@ -201,14 +222,17 @@ Handler select_mov(unsigned width, Form form, AddressKind kind) {
 Handler select_extend(bool is_signed, unsigned to, unsigned from, bool is_memory, AddressKind kind) {
   switch (from) {
     case 1:
-      return is_signed ? select_extend_to<i8>(to, is_memory, kind) : select_extend_to<u8>(to, is_memory, kind);
+      return is_signed ? select_extend_to<i8>(to, is_memory, kind)
+                       : select_extend_to<u8>(to, is_memory, kind);
     case 2:
-      return is_signed ? select_extend_to<i16>(to, is_memory, kind) : select_extend_to<u16>(to, is_memory, kind);
+      return is_signed ? select_extend_to<i16>(to, is_memory, kind)
+                       : select_extend_to<u16>(to, is_memory, kind);
     case 4:
       // MOVSXD with a 16-bit operand size reads 16 bits. SDM 2B "MOVSX/MOVSXD".
       if (to == 2) return select_extend_to<i16>(to, is_memory, kind);
       return is_signed ? select_extend_to<i32>(to, is_memory, kind) : nullptr;
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 
@@ -216,8 +240,10 @@ Handler select_lea(unsigned width, AddressKind kind) {
   return by_width(width, [&]<class T>() -> Handler {
     return by_address(kind, []<class A>() -> Handler {
       // LEA ignores the segment.
-      if constexpr (std::is_same_v<A, SegmentBased>) return &lea<T, BaseIndex>;
-      else return &lea<T, A>;
+      if constexpr (std::is_same_v<A, SegmentBased>)
+        return &lea<T, BaseIndex>;
+      else
+        return &lea<T, A>;
     });
   });
 }

@@ -1,4 +1,5 @@
-// Handlers of vector instructions: moves done here, everything else by its borrowed stub without the generic path.
+// Handlers of vector instructions: moves done here, everything else by its borrowed stub without the generic
+// path.
 #include <Zydis/Mnemonic.h>
 
 #include <type_traits>
@@ -14,13 +15,16 @@ constexpr u32 kMxcsrMasks = 0x1f80;
 // A 16-byte value as the compiler moves it.
 using Vector = u64 __attribute__((vector_size(16)));
 
-INTERP_INLINE Vector& xmm(Interpreter* s, u8 index) { return *reinterpret_cast<Vector*>(&s->state.ymm[index]); }
+INTERP_INLINE Vector& xmm(Interpreter* s, u8 index) {
+  return *reinterpret_cast<Vector*>(&s->state.ymm[index]);
+}
 
 INTERP_INLINE bool has_sse(const Interpreter* s) { return (s->vector_gate & kGateSse) != 0; }
 
 // MOVAPS, MOVUPS and their kin between registers.
 void INTERP_CALL move_registers(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  if (!has_sse(s)) [[unlikely]] GOTO(call_semantic);
+  if (!has_sse(s)) [[unlikely]]
+    GOTO(call_semantic);
   xmm(s, op->destination) = xmm(s, op->source);
   NEXT();
 }
@@ -29,7 +33,8 @@ template <class A, bool kAligned>
 void INTERP_CALL load_vector(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u64 va = A::of(s, op, base);
   const u8* host = lookup_read<Vector>(s, va);
-  if (host == nullptr || !has_sse(s) || (kAligned && (va & 15) != 0)) [[unlikely]] GOTO(call_semantic);
+  if (host == nullptr || !has_sse(s) || (kAligned && (va & 15) != 0)) [[unlikely]]
+    GOTO(call_semantic);
   xmm(s, op->destination) = load_host<Vector>(host);
   NEXT();
 }
@@ -38,7 +43,8 @@ template <class A, bool kAligned>
 void INTERP_CALL store_vector(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u64 va = A::of(s, op, base);
   u8* host = lookup_write<Vector>(s, va);
-  if (host == nullptr || !has_sse(s) || (kAligned && (va & 15) != 0)) [[unlikely]] GOTO(call_semantic);
+  if (host == nullptr || !has_sse(s) || (kAligned && (va & 15) != 0)) [[unlikely]]
+    GOTO(call_semantic);
   store_host<Vector>(host, xmm(s, op->source));
   NEXT();
 }
@@ -47,7 +53,8 @@ void INTERP_CALL store_vector(Interpreter* s, const Op* op, u64 flags, u64 base)
 template <class T, class A>
 void INTERP_CALL load_scalar(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u8* host = lookup_read<T>(s, A::of(s, op, base));
-  if (host == nullptr || !has_sse(s)) [[unlikely]] GOTO(call_semantic);
+  if (host == nullptr || !has_sse(s)) [[unlikely]]
+    GOTO(call_semantic);
   xmm(s, op->destination) = Vector{load_host<T>(host), 0};
   NEXT();
 }
@@ -55,7 +62,8 @@ void INTERP_CALL load_scalar(Interpreter* s, const Op* op, u64 flags, u64 base) 
 template <class T, class A>
 void INTERP_CALL store_scalar(Interpreter* s, const Op* op, u64 flags, u64 base) {
   u8* host = lookup_write<T>(s, A::of(s, op, base));
-  if (host == nullptr || !has_sse(s)) [[unlikely]] GOTO(call_semantic);
+  if (host == nullptr || !has_sse(s)) [[unlikely]]
+    GOTO(call_semantic);
   store_host<T>(host, static_cast<T>(xmm(s, op->source)[0]));
   NEXT();
 }
@@ -75,7 +83,8 @@ INTERP_INLINE void run_plain(Interpreter* s, const Op* op, void* memory, u64& fl
 
 template <bool kFlags>
 void INTERP_CALL stub_registers(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  if (!is_plain(s, op)) [[unlikely]] GOTO(call_semantic);
+  if (!is_plain(s, op)) [[unlikely]]
+    GOTO(call_semantic);
   run_plain(s, op, nullptr, flags, kFlags);
   NEXT();
 }
@@ -87,22 +96,21 @@ void INTERP_CALL stub_memory(Interpreter* s, const Op* op, u64 flags, u64 base) 
   const TlbEntry& entry = s->tlb[tlb_index(va)];
   const u64 tag = (va + stub.memory_size - 1) & ~kPageOffsetMask;
   const bool is_hit = (kWrites ? entry.write_tag : entry.read_tag) == tag;
-  if (!is_hit || !is_plain(s, op) || (va & (stub.alignment - 1u)) != 0) [[unlikely]] GOTO(call_semantic);
+  if (!is_hit || !is_plain(s, op) || (va & (stub.alignment - 1u)) != 0) [[unlikely]]
+    GOTO(call_semantic);
   run_plain(s, op, reinterpret_cast<void*>(va + entry.addend), flags, kFlags);
   NEXT();
 }
 
-// Scalar arithmetic in the commonest case: default control bits, inexact already recorded, and finite normal numbers
-// all around, so that no exception flag can change. Anything else goes through the stub. SDM 1 11.5.
+// Scalar arithmetic in the commonest case: default control bits, inexact already recorded, and finite normal
+// numbers all around, so that no exception flag can change. Anything else goes through the stub. SDM 1 11.5.
 enum class Scalar : u8 { kAdd, kSub, kMul, kDiv };
 constexpr u32 kMxcsrInexactDefault = 0x1fa0;
 
 INTERP_INLINE bool is_normal(double value) {
   return (bits(__builtin_bit_cast(u64, value), 52, 11) - 1) < 0x7fe;
 }
-INTERP_INLINE bool is_normal(float value) {
-  return (bits(__builtin_bit_cast(u32, value), 23, 8) - 1) < 0xfe;
-}
+INTERP_INLINE bool is_normal(float value) { return (bits(__builtin_bit_cast(u32, value), 23, 8) - 1) < 0xfe; }
 
 template <Scalar kOperation, class T>
 INTERP_INLINE T scalar(T a, T b) {
@@ -118,7 +126,8 @@ void INTERP_CALL scalar_operation(Interpreter* s, const Op* op, u64 flags, u64 b
   T b;
   if constexpr (kMemory) {
     const u8* host = lookup_read<T>(s, A::of(s, op, base));
-    if (host == nullptr) [[unlikely]] GOTO(call_semantic);
+    if (host == nullptr) [[unlikely]]
+      GOTO(call_semantic);
     b = load_host<T>(host);
   } else {
     b = load_host<T>(reinterpret_cast<const u8*>(&xmm(s, op->source)));
@@ -126,10 +135,13 @@ void INTERP_CALL scalar_operation(Interpreter* s, const Op* op, u64 flags, u64 b
   u8* destination = reinterpret_cast<u8*>(&xmm(s, op->destination));
   const T a = load_host<T>(destination);
   const T result = scalar<kOperation, T>(a, b);
-  const bool is_common = s->state.fx.mxcsr == kMxcsrInexactDefault && is_normal(a) && is_normal(b) && is_normal(result);
+  const bool is_common =
+      s->state.fx.mxcsr == kMxcsrInexactDefault && is_normal(a) && is_normal(b) && is_normal(result);
   if (!is_common || !has_sse(s)) [[unlikely]] {
-    if constexpr (kMemory) GOTO((stub_memory<A, false, false>));
-    else GOTO(stub_registers<false>);
+    if constexpr (kMemory)
+      GOTO((stub_memory<A, false, false>));
+    else
+      GOTO(stub_registers<false>);
   }
   store_host<T>(destination, result);
   NEXT();
@@ -143,15 +155,24 @@ Handler select_one_scalar(AddressKind kind, bool has_memory) {
 
 Handler select_scalar(u16 mnemonic, AddressKind kind, bool has_memory) {
   switch (mnemonic) {
-    case ZYDIS_MNEMONIC_ADDSD: return select_one_scalar<Scalar::kAdd, double>(kind, has_memory);
-    case ZYDIS_MNEMONIC_SUBSD: return select_one_scalar<Scalar::kSub, double>(kind, has_memory);
-    case ZYDIS_MNEMONIC_MULSD: return select_one_scalar<Scalar::kMul, double>(kind, has_memory);
-    case ZYDIS_MNEMONIC_DIVSD: return select_one_scalar<Scalar::kDiv, double>(kind, has_memory);
-    case ZYDIS_MNEMONIC_ADDSS: return select_one_scalar<Scalar::kAdd, float>(kind, has_memory);
-    case ZYDIS_MNEMONIC_SUBSS: return select_one_scalar<Scalar::kSub, float>(kind, has_memory);
-    case ZYDIS_MNEMONIC_MULSS: return select_one_scalar<Scalar::kMul, float>(kind, has_memory);
-    case ZYDIS_MNEMONIC_DIVSS: return select_one_scalar<Scalar::kDiv, float>(kind, has_memory);
-    default: return nullptr;
+    case ZYDIS_MNEMONIC_ADDSD:
+      return select_one_scalar<Scalar::kAdd, double>(kind, has_memory);
+    case ZYDIS_MNEMONIC_SUBSD:
+      return select_one_scalar<Scalar::kSub, double>(kind, has_memory);
+    case ZYDIS_MNEMONIC_MULSD:
+      return select_one_scalar<Scalar::kMul, double>(kind, has_memory);
+    case ZYDIS_MNEMONIC_DIVSD:
+      return select_one_scalar<Scalar::kDiv, double>(kind, has_memory);
+    case ZYDIS_MNEMONIC_ADDSS:
+      return select_one_scalar<Scalar::kAdd, float>(kind, has_memory);
+    case ZYDIS_MNEMONIC_SUBSS:
+      return select_one_scalar<Scalar::kSub, float>(kind, has_memory);
+    case ZYDIS_MNEMONIC_MULSS:
+      return select_one_scalar<Scalar::kMul, float>(kind, has_memory);
+    case ZYDIS_MNEMONIC_DIVSS:
+      return select_one_scalar<Scalar::kDiv, float>(kind, has_memory);
+    default:
+      return nullptr;
   }
 }
 
@@ -162,23 +183,32 @@ Move move_of(u16 mnemonic) {
   switch (mnemonic) {
     case ZYDIS_MNEMONIC_MOVAPS:
     case ZYDIS_MNEMONIC_MOVAPD:
-    case ZYDIS_MNEMONIC_MOVDQA: return Move::kAligned;
+    case ZYDIS_MNEMONIC_MOVDQA:
+      return Move::kAligned;
     case ZYDIS_MNEMONIC_MOVUPS:
     case ZYDIS_MNEMONIC_MOVUPD:
-    case ZYDIS_MNEMONIC_MOVDQU: return Move::kUnaligned;
-    case ZYDIS_MNEMONIC_MOVSS: return Move::kScalar4;
-    case ZYDIS_MNEMONIC_MOVSD: return Move::kScalar8;
-    default: return Move::kNone;
+    case ZYDIS_MNEMONIC_MOVDQU:
+      return Move::kUnaligned;
+    case ZYDIS_MNEMONIC_MOVSS:
+      return Move::kScalar4;
+    case ZYDIS_MNEMONIC_MOVSD:
+      return Move::kScalar8;
+    default:
+      return Move::kNone;
   }
 }
 
 template <class A>
 Handler select_move(Move move, bool is_load) {
   switch (move) {
-    case Move::kAligned: return is_load ? &load_vector<A, true> : &store_vector<A, true>;
-    case Move::kUnaligned: return is_load ? &load_vector<A, false> : &store_vector<A, false>;
-    case Move::kScalar4: return is_load ? &load_scalar<u32, A> : &store_scalar<u32, A>;
-    default: return is_load ? &load_scalar<u64, A> : &store_scalar<u64, A>;
+    case Move::kAligned:
+      return is_load ? &load_vector<A, true> : &store_vector<A, true>;
+    case Move::kUnaligned:
+      return is_load ? &load_vector<A, false> : &store_vector<A, false>;
+    case Move::kScalar4:
+      return is_load ? &load_scalar<u32, A> : &store_scalar<u32, A>;
+    default:
+      return is_load ? &load_scalar<u64, A> : &store_scalar<u64, A>;
   }
 }
 
@@ -196,8 +226,10 @@ Handler select_vector(const Op&, const Insn& insn, AddressKind kind, bool has_me
     if (!has_memory && is_full) return &move_registers;
     if (has_memory) {
       return by_address(kind, [&]<class A>() -> Handler {
-        if constexpr (std::is_same_v<A, Any>) return nullptr;
-        else return select_move<A>(move, is_load);
+        if constexpr (std::is_same_v<A, Any>)
+          return nullptr;
+        else
+          return select_move<A>(move, is_load);
       });
     }
   }

@@ -154,6 +154,12 @@ void Interpreter::run_single(const Trace& trace) {
     state.shadow = old_shadow;
     return deliver_fault();
   }
+  if (wants_flush) {
+    // No room for the instruction's stub: it has not been executed, and comes again after the flush.
+    state.shadow = old_shadow;
+    if (has_rf) state.rflags |= x86::kFlagRf;
+    return;
+  }
   if (was_stepping && !suppress_step) state.pending_debug |= x86::kDr6Bs;
 }
 

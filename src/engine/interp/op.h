@@ -17,9 +17,9 @@ class Interpreter;
 struct Op;
 struct Insn;
 
-// A handler executes one instruction and tail-calls the next op's handler. Everything hot travels in registers:
-// the interpreter, the op, the arithmetic flags in LAHF/SETO form, and `base`, the RIP at the start of the trace.
-// preserve_none leaves all registers to the callee, so handlers have no prologue.
+// A handler executes one instruction and tail-calls the next op's handler. Everything hot travels in
+// registers: the interpreter, the op, the arithmetic flags in LAHF/SETO form, and `base`, the RIP at the
+// start of the trace. preserve_none leaves all registers to the callee, so handlers have no prologue.
 #define INTERP_CALL __attribute__((preserve_none))
 using Handler = void(INTERP_CALL*)(Interpreter* s, const Op* op, u64 flags, u64 base);
 
@@ -76,16 +76,16 @@ enum class OperandKind : u8 { kNone, kGpr, kMemory, kImmediate, kSegment, kContr
 
 struct Operand {
   OperandKind kind = OperandKind::kNone;
-  u8 size = 0;      // bytes
-  u8 reg = 0;       // gpr: byte offset in CpuState; others: register number
-  u8 slot = 0;      // gpr: register number
+  u8 size = 0;  // bytes
+  u8 reg = 0;   // gpr: byte offset in CpuState; others: register number
+  u8 slot = 0;  // gpr: register number
 };
 
 // What semantic functions need beyond the Op; lives in the trace arena.
 struct Insn {
   SemanticFunction function = nullptr;
   const BorrowedStub* stub = nullptr;
-  u16 mnemonic = 0;  // ZydisMnemonic
+  u16 mnemonic = 0;     // ZydisMnemonic
   u8 operand_size = 0;  // effective operand size in bytes: 2, 4, 8
   u8 stack_size = 0;    // operand size of stack accesses
   bool has_lock = false;

@@ -20,12 +20,18 @@ namespace {
 
 u8 segment_index(ZydisRegister reg) {
   switch (reg) {
-    case ZYDIS_REGISTER_ES: return x86::kEs;
-    case ZYDIS_REGISTER_CS: return x86::kCs;
-    case ZYDIS_REGISTER_SS: return x86::kSs;
-    case ZYDIS_REGISTER_FS: return x86::kFs;
-    case ZYDIS_REGISTER_GS: return x86::kGs;
-    default: return x86::kDs;
+    case ZYDIS_REGISTER_ES:
+      return x86::kEs;
+    case ZYDIS_REGISTER_CS:
+      return x86::kCs;
+    case ZYDIS_REGISTER_SS:
+      return x86::kSs;
+    case ZYDIS_REGISTER_FS:
+      return x86::kFs;
+    case ZYDIS_REGISTER_GS:
+      return x86::kGs;
+    default:
+      return x86::kDs;
   }
 }
 
@@ -33,7 +39,8 @@ bool is_rip(ZydisRegister reg) { return reg == ZYDIS_REGISTER_RIP || reg == ZYDI
 
 }  // namespace
 
-AddressKind set_memory_operand(Op& op, const Decoded& decoded, const ZydisDecodedOperand& operand, bool is_64bit) {
+AddressKind set_memory_operand(Op& op, const Decoded& decoded, const ZydisDecodedOperand& operand,
+                               bool is_64bit) {
   const ZydisDecodedOperandMem& memory = operand.mem;
   const u8 address_width = decoded.instruction.address_width;
   op.segment = segment_index(memory.segment);
@@ -92,7 +99,8 @@ std::optional<Shape> set_shape(Op& op, const Decoded& decoded, bool is_64bit) {
     op.destination = register_offset(first.reg.value);
     if (is_gpr(second) && second.size == first.size) return Shape{Form::kRegReg, width};
     if (is_immediate(second)) return Shape{Form::kRegImm, width};
-    if (is_memory(second)) return Shape{Form::kRegMem, width, set_memory_operand(op, decoded, second, is_64bit)};
+    if (is_memory(second))
+      return Shape{Form::kRegMem, width, set_memory_operand(op, decoded, second, is_64bit)};
     return std::nullopt;
   }
   if (!is_memory(first)) return std::nullopt;
@@ -104,46 +112,71 @@ std::optional<Shape> set_shape(Op& op, const Decoded& decoded, bool is_64bit) {
 
 std::optional<Alu> alu_of(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
-    case ZYDIS_MNEMONIC_ADD: return Alu::kAdd;
-    case ZYDIS_MNEMONIC_OR: return Alu::kOr;
-    case ZYDIS_MNEMONIC_ADC: return Alu::kAdc;
-    case ZYDIS_MNEMONIC_SBB: return Alu::kSbb;
-    case ZYDIS_MNEMONIC_AND: return Alu::kAnd;
-    case ZYDIS_MNEMONIC_SUB: return Alu::kSub;
-    case ZYDIS_MNEMONIC_XOR: return Alu::kXor;
-    case ZYDIS_MNEMONIC_CMP: return Alu::kCmp;
-    case ZYDIS_MNEMONIC_TEST: return Alu::kTest;
-    default: return std::nullopt;
+    case ZYDIS_MNEMONIC_ADD:
+      return Alu::kAdd;
+    case ZYDIS_MNEMONIC_OR:
+      return Alu::kOr;
+    case ZYDIS_MNEMONIC_ADC:
+      return Alu::kAdc;
+    case ZYDIS_MNEMONIC_SBB:
+      return Alu::kSbb;
+    case ZYDIS_MNEMONIC_AND:
+      return Alu::kAnd;
+    case ZYDIS_MNEMONIC_SUB:
+      return Alu::kSub;
+    case ZYDIS_MNEMONIC_XOR:
+      return Alu::kXor;
+    case ZYDIS_MNEMONIC_CMP:
+      return Alu::kCmp;
+    case ZYDIS_MNEMONIC_TEST:
+      return Alu::kTest;
+    default:
+      return std::nullopt;
   }
 }
 
 std::optional<Shift> shift_of(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
-    case ZYDIS_MNEMONIC_ROL: return Shift::kRol;
-    case ZYDIS_MNEMONIC_ROR: return Shift::kRor;
-    case ZYDIS_MNEMONIC_RCL: return Shift::kRcl;
-    case ZYDIS_MNEMONIC_RCR: return Shift::kRcr;
-    case ZYDIS_MNEMONIC_SHL: return Shift::kShl;
-    case ZYDIS_MNEMONIC_SHR: return Shift::kShr;
-    case ZYDIS_MNEMONIC_SAR: return Shift::kSar;
-    default: return std::nullopt;
+    case ZYDIS_MNEMONIC_ROL:
+      return Shift::kRol;
+    case ZYDIS_MNEMONIC_ROR:
+      return Shift::kRor;
+    case ZYDIS_MNEMONIC_RCL:
+      return Shift::kRcl;
+    case ZYDIS_MNEMONIC_RCR:
+      return Shift::kRcr;
+    case ZYDIS_MNEMONIC_SHL:
+      return Shift::kShl;
+    case ZYDIS_MNEMONIC_SHR:
+      return Shift::kShr;
+    case ZYDIS_MNEMONIC_SAR:
+      return Shift::kSar;
+    default:
+      return std::nullopt;
   }
 }
 
 std::optional<Unary> unary_of(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
-    case ZYDIS_MNEMONIC_INC: return Unary::kInc;
-    case ZYDIS_MNEMONIC_DEC: return Unary::kDec;
-    case ZYDIS_MNEMONIC_NEG: return Unary::kNeg;
-    case ZYDIS_MNEMONIC_NOT: return Unary::kNot;
-    default: return std::nullopt;
+    case ZYDIS_MNEMONIC_INC:
+      return Unary::kInc;
+    case ZYDIS_MNEMONIC_DEC:
+      return Unary::kDec;
+    case ZYDIS_MNEMONIC_NEG:
+      return Unary::kNeg;
+    case ZYDIS_MNEMONIC_NOT:
+      return Unary::kNot;
+    default:
+      return std::nullopt;
   }
 }
 
 // Condition code of Jcc, SETcc and CMOVcc: the low four bits of the opcode.
 unsigned condition_code(const Decoded& decoded) { return decoded.instruction.opcode & 0xf; }
 
-bool has_lock(const Decoded& decoded) { return (decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0; }
+bool has_lock(const Decoded& decoded) {
+  return (decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0;
+}
 
 Handler select_alu_handler(Op& op, const Decoded& decoded, Alu operation, bool is_64bit) {
   const std::optional<Shape> shape = set_shape(op, decoded, is_64bit);
@@ -182,8 +215,10 @@ Handler select_extend_handler(Op& op, const Decoded& decoded, bool is_signed, bo
   const ZydisDecodedOperand& second = decoded.operand(1);
   op.destination = register_offset(first.reg.value);
   AddressKind kind = AddressKind::kAny;
-  if (is_memory(second)) kind = set_memory_operand(op, decoded, second, is_64bit);
-  else op.source = register_offset(second.reg.value);
+  if (is_memory(second))
+    kind = set_memory_operand(op, decoded, second, is_64bit);
+  else
+    op.source = register_offset(second.reg.value);
   return select_extend(is_signed, first.size / 8u, second.size / 8u, is_memory(second), kind);
 }
 
@@ -195,8 +230,10 @@ Handler select_imul_handler(Op& op, const Decoded& decoded, bool is_64bit) {
   op.destination = register_offset(first.reg.value);
   const bool has_immediate = count == 3;
   if (has_immediate) op.immediate = decoded.operand(2).imm.value.u;
-  if (is_memory(second)) set_memory_operand(op, decoded, second, is_64bit);
-  else op.source = register_offset(second.reg.value);
+  if (is_memory(second))
+    set_memory_operand(op, decoded, second, is_64bit);
+  else
+    op.source = register_offset(second.reg.value);
   return select_imul(first.size / 8u, is_memory(second), has_immediate);
 }
 
@@ -204,27 +241,36 @@ Handler select_cmov_handler(Op& op, const Decoded& decoded, bool is_64bit) {
   const ZydisDecodedOperand& first = decoded.operand(0);
   const ZydisDecodedOperand& second = decoded.operand(1);
   op.destination = register_offset(first.reg.value);
-  if (is_memory(second)) set_memory_operand(op, decoded, second, is_64bit);
-  else op.source = register_offset(second.reg.value);
+  if (is_memory(second))
+    set_memory_operand(op, decoded, second, is_64bit);
+  else
+    op.source = register_offset(second.reg.value);
   return select_cmov(condition_code(decoded), first.size / 8u, is_memory(second));
 }
 
 Handler select_setcc_handler(Op& op, const Decoded& decoded, bool is_64bit) {
   const ZydisDecodedOperand& first = decoded.operand(0);
-  if (is_memory(first)) set_memory_operand(op, decoded, first, is_64bit);
-  else op.destination = register_offset(first.reg.value);
+  if (is_memory(first))
+    set_memory_operand(op, decoded, first, is_64bit);
+  else
+    op.destination = register_offset(first.reg.value);
   return select_setcc(condition_code(decoded), is_memory(first));
 }
 
 Handler select_data(Op& op, const Decoded& decoded, bool is_64bit) {
   const ZydisMnemonic mnemonic = decoded.instruction.mnemonic;
   if (const auto operation = alu_of(mnemonic)) return select_alu_handler(op, decoded, *operation, is_64bit);
-  if (const auto operation = shift_of(mnemonic)) return select_shift_handler(op, decoded, *operation, is_64bit);
-  if (const auto operation = unary_of(mnemonic)) return select_unary_handler(op, decoded, *operation, is_64bit);
+  if (const auto operation = shift_of(mnemonic))
+    return select_shift_handler(op, decoded, *operation, is_64bit);
+  if (const auto operation = unary_of(mnemonic))
+    return select_unary_handler(op, decoded, *operation, is_64bit);
   switch (decoded.instruction.meta.category) {
-    case ZYDIS_CATEGORY_CMOV: return select_cmov_handler(op, decoded, is_64bit);
-    case ZYDIS_CATEGORY_SETCC: return select_setcc_handler(op, decoded, is_64bit);
-    default: break;
+    case ZYDIS_CATEGORY_CMOV:
+      return select_cmov_handler(op, decoded, is_64bit);
+    case ZYDIS_CATEGORY_SETCC:
+      return select_setcc_handler(op, decoded, is_64bit);
+    default:
+      break;
   }
   switch (mnemonic) {
     case ZYDIS_MNEMONIC_MOV: {
@@ -236,22 +282,27 @@ Handler select_data(Op& op, const Decoded& decoded, bool is_64bit) {
       const std::optional<Shape> shape = set_shape(op, decoded, is_64bit);
       return shape ? select_mov(shape->width, shape->form, shape->kind) : nullptr;
     }
-    case ZYDIS_MNEMONIC_MOVZX: return select_extend_handler(op, decoded, false, is_64bit);
+    case ZYDIS_MNEMONIC_MOVZX:
+      return select_extend_handler(op, decoded, false, is_64bit);
     case ZYDIS_MNEMONIC_MOVSX:
-    case ZYDIS_MNEMONIC_MOVSXD: return select_extend_handler(op, decoded, true, is_64bit);
+    case ZYDIS_MNEMONIC_MOVSXD:
+      return select_extend_handler(op, decoded, true, is_64bit);
     case ZYDIS_MNEMONIC_LEA: {
       op.destination = register_offset(decoded.operand(0).reg.value);
       const AddressKind kind = set_memory_operand(op, decoded, decoded.operand(1), is_64bit);
       return select_lea(decoded.operand(0).size / 8u, kind);
     }
-    case ZYDIS_MNEMONIC_IMUL: return select_imul_handler(op, decoded, is_64bit);
-    case ZYDIS_MNEMONIC_NOP: return select_nop();
+    case ZYDIS_MNEMONIC_IMUL:
+      return select_imul_handler(op, decoded, is_64bit);
+    case ZYDIS_MNEMONIC_NOP:
+      return select_nop();
     case ZYDIS_MNEMONIC_XCHG:
       if (!is_gpr(decoded.operand(0)) || !is_gpr(decoded.operand(1))) return nullptr;
       op.destination = register_offset(decoded.operand(0).reg.value);
       op.source = register_offset(decoded.operand(1).reg.value);
       return select_xchg_registers(decoded.operand(0).size / 8u);
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 
@@ -268,7 +319,7 @@ Handler select_flow(Op& op, const Decoded& decoded, Ending& ending) {
   if (instruction.meta.category == ZYDIS_CATEGORY_COND_BR) {
     // JRCXZ and LOOP are in the semantic table.
     const bool is_jcc = instruction.opcode_map == ZYDIS_OPCODE_MAP_0F ? (instruction.opcode & 0xf0) == 0x80
-                                                                     : (instruction.opcode & 0xf0) == 0x70;
+                                                                      : (instruction.opcode & 0xf0) == 0x70;
     if (!is_jcc) return nullptr;
     ending = Ending::kLinked;
     return select_jcc(condition_code(decoded));
@@ -285,8 +336,10 @@ Handler select_flow(Op& op, const Decoded& decoded, Ending& ending) {
       }
       if (first.size != 64) return nullptr;
       ending = Ending::kLeaves;
-      if (is_memory(first)) set_memory_operand(op, decoded, first, true);
-      else op.source = register_offset(first.reg.value);
+      if (is_memory(first))
+        set_memory_operand(op, decoded, first, true);
+      else
+        op.source = register_offset(first.reg.value);
       return select_indirect(is_call, is_memory(first));
     }
     case ZYDIS_MNEMONIC_RET:
@@ -296,15 +349,19 @@ Handler select_flow(Op& op, const Decoded& decoded, Ending& ending) {
       return select_return();
     case ZYDIS_MNEMONIC_PUSH:
       if (instruction.operand_width != 64) return nullptr;
-      if (is_gpr(first)) op.source = register_offset(first.reg.value);
-      else if (is_immediate(first)) op.immediate = first.imm.value.u;
-      else return nullptr;
+      if (is_gpr(first))
+        op.source = register_offset(first.reg.value);
+      else if (is_immediate(first))
+        op.immediate = first.imm.value.u;
+      else
+        return nullptr;
       return select_push(is_immediate(first));
     case ZYDIS_MNEMONIC_POP:
       if (instruction.operand_width != 64 || !is_gpr(first)) return nullptr;
       op.destination = register_offset(first.reg.value);
       return select_pop();
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 

@@ -23,21 +23,31 @@ Table make_table() {
 
 OperandKind kind_of(const ZydisDecodedOperand& operand) {
   switch (operand.type) {
-    case ZYDIS_OPERAND_TYPE_MEMORY: return OperandKind::kMemory;
-    case ZYDIS_OPERAND_TYPE_IMMEDIATE: return OperandKind::kImmediate;
-    case ZYDIS_OPERAND_TYPE_POINTER: return OperandKind::kFar;
-    case ZYDIS_OPERAND_TYPE_REGISTER: break;
-    default: return OperandKind::kNone;
+    case ZYDIS_OPERAND_TYPE_MEMORY:
+      return OperandKind::kMemory;
+    case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+      return OperandKind::kImmediate;
+    case ZYDIS_OPERAND_TYPE_POINTER:
+      return OperandKind::kFar;
+    case ZYDIS_OPERAND_TYPE_REGISTER:
+      break;
+    default:
+      return OperandKind::kNone;
   }
   switch (ZydisRegisterGetClass(operand.reg.value)) {
     case ZYDIS_REGCLASS_GPR8:
     case ZYDIS_REGCLASS_GPR16:
     case ZYDIS_REGCLASS_GPR32:
-    case ZYDIS_REGCLASS_GPR64: return OperandKind::kGpr;
-    case ZYDIS_REGCLASS_SEGMENT: return OperandKind::kSegment;
-    case ZYDIS_REGCLASS_CONTROL: return OperandKind::kControl;
-    case ZYDIS_REGCLASS_DEBUG: return OperandKind::kDebug;
-    default: return OperandKind::kVector;
+    case ZYDIS_REGCLASS_GPR64:
+      return OperandKind::kGpr;
+    case ZYDIS_REGCLASS_SEGMENT:
+      return OperandKind::kSegment;
+    case ZYDIS_REGCLASS_CONTROL:
+      return OperandKind::kControl;
+    case ZYDIS_REGCLASS_DEBUG:
+      return OperandKind::kDebug;
+    default:
+      return OperandKind::kVector;
   }
 }
 
@@ -59,21 +69,26 @@ void fill_operand(Insn& insn, unsigned index, const Decoded& decoded) {
     case OperandKind::kSegment:
     case OperandKind::kControl:
     case OperandKind::kDebug:
-    case OperandKind::kVector: to.reg = static_cast<u8>(ZydisRegisterGetId(from.reg.value)); break;
+    case OperandKind::kVector:
+      to.reg = static_cast<u8>(ZydisRegisterGetId(from.reg.value));
+      break;
     case OperandKind::kImmediate:
-      if (index == 0 || insn.operands[0].kind != OperandKind::kImmediate) insn.immediate = from.imm.value.u;
-      else insn.immediate2 = from.imm.value.u;
+      if (index == 0 || insn.operands[0].kind != OperandKind::kImmediate)
+        insn.immediate = from.imm.value.u;
+      else
+        insn.immediate2 = from.imm.value.u;
       break;
     case OperandKind::kFar:
       insn.immediate = from.ptr.offset;
       insn.immediate2 = from.ptr.segment;
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
-// An instruction has one memory operand that an Op describes: the encoded one, else the implicit one; for string
-// instructions the source, since the destination is always ES:RDI.
+// An instruction has one memory operand that an Op describes: the encoded one, else the implicit one; for
+// string instructions the source, since the destination is always ES:RDI.
 const ZydisDecodedOperand* memory_operand(const Decoded& decoded) {
   const ZydisDecodedOperand* found = nullptr;
   for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
@@ -81,7 +96,8 @@ const ZydisDecodedOperand* memory_operand(const Decoded& decoded) {
     if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
     if (found == nullptr) found = &operand;
     const ZydisRegister base = operand.mem.base;
-    const bool is_source = base == ZYDIS_REGISTER_RSI || base == ZYDIS_REGISTER_ESI || base == ZYDIS_REGISTER_SI;
+    const bool is_source =
+        base == ZYDIS_REGISTER_RSI || base == ZYDIS_REGISTER_ESI || base == ZYDIS_REGISTER_SI;
     if (is_string(decoded.instruction) && is_source) return &operand;
   }
   return found;
@@ -148,7 +164,9 @@ Ending fill_insn(Op& op, Insn& insn, const Decoded& decoded, Interpreter& interp
   insn.modrm_reg = instruction.raw.modrm.reg;
   insn.vector_length = static_cast<u8>(instruction.avx.vector_length / 8);
   std::memcpy(insn.bytes.data(), decoded.bytes, instruction.length);
-  op.address_mode = instruction.address_width == 64 ? kAddress64 : (instruction.address_width == 32 ? kAddress32 : kAddress16);
+  op.address_mode = instruction.address_width == 64
+                        ? kAddress64
+                        : (instruction.address_width == 32 ? kAddress32 : kAddress16);
   for (unsigned i = 0; i < insn.operands.size() && i < instruction.operand_count_visible; ++i) {
     fill_operand(insn, i, decoded);
   }
@@ -156,8 +174,10 @@ Ending fill_insn(Op& op, Insn& insn, const Decoded& decoded, Interpreter& interp
   insn.function = &undefined_instruction;
   const SemanticRow* row = find_semantic(instruction.mnemonic);
   if (row != nullptr && row->is_string) {
-    if (is_string(instruction)) set_repeat_prefix(insn, instruction);
-    else row = nullptr;
+    if (is_string(instruction))
+      set_repeat_prefix(insn, instruction);
+    else
+      row = nullptr;
   }
   const bool is_hypercall = row != nullptr && row->is_paravirtual;
   if (!is_hypercall && !is_offered(instruction, interpreter.cpuid.features())) return Ending::kLeaves;
@@ -205,14 +225,20 @@ void write_gpr(Interpreter& s, u8 offset, unsigned size, u64 value) {
 bool read_operand(Interpreter& s, const Op& op, const Insn& insn, unsigned index, u64& value) {
   const Operand& operand = insn.operands[index];
   switch (operand.kind) {
-    case OperandKind::kGpr: value = read_gpr(s, operand.reg, operand.size); return true;
-    case OperandKind::kImmediate: value = insn.immediate & size_mask(operand.size == 0 ? 8 : operand.size); return true;
+    case OperandKind::kGpr:
+      value = read_gpr(s, operand.reg, operand.size);
+      return true;
+    case OperandKind::kImmediate:
+      value = insn.immediate & size_mask(operand.size == 0 ? 8 : operand.size);
+      return true;
     case OperandKind::kMemory: {
       u64 va;
       value = 0;
-      return memory_address(s, op, operand.size, false, va) && s.read_linear(va, &value, operand.size, s.access_mode);
+      return memory_address(s, op, operand.size, false, va) &&
+             s.read_linear(va, &value, operand.size, s.access_mode);
     }
-    default: return s.raise(x86::kVectorUd);
+    default:
+      return s.raise(x86::kVectorUd);
   }
 }
 
@@ -223,7 +249,8 @@ bool write_operand(Interpreter& s, const Op& op, const Insn& insn, unsigned inde
     return true;
   }
   u64 va;
-  return memory_address(s, op, operand.size, true, va) && s.write_linear(va, &value, operand.size, s.access_mode);
+  return memory_address(s, op, operand.size, true, va) &&
+         s.write_linear(va, &value, operand.size, s.access_mode);
 }
 
 }  // namespace doppel::interp

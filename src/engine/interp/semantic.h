@@ -13,7 +13,7 @@ namespace doppel::interp {
 struct SemanticRow {
   ZydisMnemonic mnemonic;
   SemanticFunction function;
-  bool ends_trace = false;  // always or possibly leaves: nothing is decoded behind it
+  bool ends_trace = false;      // always or possibly leaves: nothing is decoded behind it
   bool is_paravirtual = false;  // works whatever CPUID says
   bool is_string = false;       // MOVSD and CMPSD name vector instructions too
 };

@@ -9,17 +9,22 @@ enum class BitAction { kTest, kSet, kReset, kComplement };
 
 u64 apply(BitAction action, u64 value, u64 mask) {
   switch (action) {
-    case BitAction::kSet: return value | mask;
-    case BitAction::kReset: return value & ~mask;
-    case BitAction::kComplement: return value ^ mask;
-    default: return value;
+    case BitAction::kSet:
+      return value | mask;
+    case BitAction::kReset:
+      return value & ~mask;
+    case BitAction::kComplement:
+      return value ^ mask;
+    default:
+      return value;
   }
 }
 
 // The word in memory before `mask` was applied to it; `is_locked`: as one atomic step.
 template <BitAction kAction, class T>
 u64 apply_in_host(u8* host, u64 mask, bool is_locked) {
-  if (is_locked) return locked_update<T>(host, [&](T old) { return static_cast<T>(apply(kAction, old, mask)); });
+  if (is_locked)
+    return locked_update<T>(host, [&](T old) { return static_cast<T>(apply(kAction, old, mask)); });
   const T value = load_host<T>(host);
   if constexpr (kAction != BitAction::kTest) store_host<T>(host, static_cast<T>(apply(kAction, value, mask)));
   return value;
@@ -29,8 +34,10 @@ template <BitAction kAction, class T>
 bool bit_word(Interpreter& s, const Insn& insn, u64 va, u64 mask, u64& value) {
   constexpr bool kWrites = kAction != BitAction::kTest;
   u8* host = nullptr;
-  if constexpr (kWrites) host = update_pointer(&s, va, sizeof(T));
-  else host = lookup_read<T>(&s, va);
+  if constexpr (kWrites)
+    host = update_pointer(&s, va, sizeof(T));
+  else
+    host = lookup_read<T>(&s, va);
   if (host != nullptr) {
     value = apply_in_host<kAction, T>(host, mask, insn.has_lock);
     return true;
@@ -82,29 +89,34 @@ Flow bit_test(Interpreter& s, const Op& op, const Insn& insn) {
 
 // One-source instructions run on the host with the guest's flags and old destination, so that what the manual
 // leaves undefined comes out as the processor does it. The flags are loaded as in a shift handler.
-#define HOST_UNARY(name, type)                                                                  \
-  do {                                                                                          \
-    type source = static_cast<type>(value);                                                     \
-    type target = static_cast<type>(old);                                                       \
-    asm("addb $0x7f, %%al\n\tsahf\n\t" name " %[b], %[a]\n\tlahf\n\tseto %%al"                  \
-        : [a] "+r"(target), [f] "+a"(flags) : [b] "r"(source) : "cc");                          \
-    result = target;                                                                            \
+#define HOST_UNARY(name, type)                                                 \
+  do {                                                                         \
+    type source = static_cast<type>(value);                                    \
+    type target = static_cast<type>(old);                                      \
+    asm("addb $0x7f, %%al\n\tsahf\n\t" name " %[b], %[a]\n\tlahf\n\tseto %%al" \
+        : [a] "+r"(target), [f] "+a"(flags)                                    \
+        : [b] "r"(source)                                                      \
+        : "cc");                                                               \
+    result = target;                                                           \
   } while (false)
 
-#define HOST_UNARY_FUNCTION(function, name)                                                     \
-  Flow function(Interpreter& s, const Op& op, const Insn& insn) {                               \
-    u64 value;                                                                                  \
-    if (!read_operand(s, op, insn, 1, value)) return Flow::kFault;                              \
-    const Operand& to = insn.operands[0];                                                       \
-    const u64 old = read_gpr(s, to.reg, to.size);                                               \
-    u64 flags = pack_flags(s.state.rflags);                                                     \
-    u64 result;                                                                                 \
-    if (to.size == 2) HOST_UNARY(name, u16);                                                    \
-    else if (to.size == 4) HOST_UNARY(name, u32);                                               \
-    else HOST_UNARY(name, u64);                                                                 \
-    set_arithmetic_flags(s, unpack_flags(flags));                                               \
-    write_gpr(s, to.reg, to.size, result);                                                      \
-    return Flow::kNext;                                                                         \
+#define HOST_UNARY_FUNCTION(function, name)                        \
+  Flow function(Interpreter& s, const Op& op, const Insn& insn) {  \
+    u64 value;                                                     \
+    if (!read_operand(s, op, insn, 1, value)) return Flow::kFault; \
+    const Operand& to = insn.operands[0];                          \
+    const u64 old = read_gpr(s, to.reg, to.size);                  \
+    u64 flags = pack_flags(s.state.rflags);                        \
+    u64 result;                                                    \
+    if (to.size == 2)                                              \
+      HOST_UNARY(name, u16);                                       \
+    else if (to.size == 4)                                         \
+      HOST_UNARY(name, u32);                                       \
+    else                                                           \
+      HOST_UNARY(name, u64);                                       \
+    set_arithmetic_flags(s, unpack_flags(flags));                  \
+    write_gpr(s, to.reg, to.size, result);                         \
+    return Flow::kNext;                                            \
   }
 
 HOST_UNARY_FUNCTION(host_bsf, "bsf")
@@ -119,18 +131,21 @@ template <SemanticFunction kHost>
 Flow bit_scan(Interpreter& s, const Op& op, const Insn& insn) {
   const u64 before = s.state.gpr[insn.operands[0].slot];
   const Flow flow = kHost(s, op, insn);
-  if (flow == Flow::kNext && (s.state.rflags & x86::kFlagZf) != 0) s.state.gpr[insn.operands[0].slot] = before;
+  if (flow == Flow::kNext && (s.state.rflags & x86::kFlagZf) != 0)
+    s.state.gpr[insn.operands[0].slot] = before;
   return flow;
 }
 
 // SHLD and SHRD.
-#define DOUBLE_SHIFT(name, type)                                                                        \
-  do {                                                                                                  \
-    type target = static_cast<type>(value);                                                             \
-    type source = static_cast<type>(fill);                                                              \
-    asm("addb $0x7f, %%al\n\tsahf\n\t" name " %%cl, %[b], %[a]\n\tlahf\n\tseto %%al"                    \
-        : [a] "+r"(target), [f] "+a"(flags) : [b] "r"(source), "c"(count) : "cc");                      \
-    result = target;                                                                                    \
+#define DOUBLE_SHIFT(name, type)                                                     \
+  do {                                                                               \
+    type target = static_cast<type>(value);                                          \
+    type source = static_cast<type>(fill);                                           \
+    asm("addb $0x7f, %%al\n\tsahf\n\t" name " %%cl, %[b], %[a]\n\tlahf\n\tseto %%al" \
+        : [a] "+r"(target), [f] "+a"(flags)                                          \
+        : [b] "r"(source), "c"(count)                                                \
+        : "cc");                                                                     \
+    result = target;                                                                 \
   } while (false)
 
 template <bool kLeft>
@@ -150,13 +165,19 @@ Flow double_shift(Interpreter& s, const Op& op, const Insn& insn) {
   u64 flags = pack_flags(s.state.rflags);
   u64 result;
   if constexpr (kLeft) {
-    if (size == 2) DOUBLE_SHIFT("shld", u16);
-    else if (size == 4) DOUBLE_SHIFT("shld", u32);
-    else DOUBLE_SHIFT("shld", u64);
+    if (size == 2)
+      DOUBLE_SHIFT("shld", u16);
+    else if (size == 4)
+      DOUBLE_SHIFT("shld", u32);
+    else
+      DOUBLE_SHIFT("shld", u64);
   } else {
-    if (size == 2) DOUBLE_SHIFT("shrd", u16);
-    else if (size == 4) DOUBLE_SHIFT("shrd", u32);
-    else DOUBLE_SHIFT("shrd", u64);
+    if (size == 2)
+      DOUBLE_SHIFT("shrd", u16);
+    else if (size == 4)
+      DOUBLE_SHIFT("shrd", u32);
+    else
+      DOUBLE_SHIFT("shrd", u64);
   }
   if (is_memory) {
     if (!s.write_linear(va, &result, size, s.access_mode)) return Flow::kFault;

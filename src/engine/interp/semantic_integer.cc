@@ -1,4 +1,5 @@
-// Integer instructions without a specialised handler: multiply, divide, exchange, convert, decimal. SDM 2A-2D.
+// Integer instructions without a specialised handler: multiply, divide, exchange, convert, decimal. SDM
+// 2A-2D.
 #include <cstring>
 #include <limits>
 
@@ -12,9 +13,11 @@ u64& accumulator(Interpreter& s) { return s.state.gpr[x86::kRax]; }
 u64& high_half(Interpreter& s) { return s.state.gpr[x86::kRdx]; }
 
 // One-operand MUL and IMUL: the host's own, with its flags. RAX is wanted by both the product and LAHF.
-#define MULTIPLY(name, modifier)                                                                       \
-  asm(name " %" modifier "[b]\n\tmovq %%rax, %[low]\n\tlahf\n\tseto %%al"                             \
-      : [low] "=&r"(low), "+a"(captured), "+d"(high) : [b] "r"(source) : "cc")
+#define MULTIPLY(name, modifier)                                          \
+  asm(name " %" modifier "[b]\n\tmovq %%rax, %[low]\n\tlahf\n\tseto %%al" \
+      : [low] "=&r"(low), "+a"(captured), "+d"(high)                      \
+      : [b] "r"(source)                                                   \
+      : "cc")
 
 template <bool kSigned>
 Flow multiply(Interpreter& s, const Op& op, const Insn& insn) {
@@ -24,14 +27,30 @@ Flow multiply(Interpreter& s, const Op& op, const Insn& insn) {
   u64 high = high_half(s);
   u64 low;
   switch (insn.operands[0].size + (kSigned ? 16 : 0)) {
-    case 1: MULTIPLY("mulb", "b"); break;
-    case 2: MULTIPLY("mulw", "w"); break;
-    case 4: MULTIPLY("mull", "k"); break;
-    case 8: MULTIPLY("mulq", "q"); break;
-    case 17: MULTIPLY("imulb", "b"); break;
-    case 18: MULTIPLY("imulw", "w"); break;
-    case 20: MULTIPLY("imull", "k"); break;
-    default: MULTIPLY("imulq", "q"); break;
+    case 1:
+      MULTIPLY("mulb", "b");
+      break;
+    case 2:
+      MULTIPLY("mulw", "w");
+      break;
+    case 4:
+      MULTIPLY("mull", "k");
+      break;
+    case 8:
+      MULTIPLY("mulq", "q");
+      break;
+    case 17:
+      MULTIPLY("imulb", "b");
+      break;
+    case 18:
+      MULTIPLY("imulw", "w");
+      break;
+    case 20:
+      MULTIPLY("imull", "k");
+      break;
+    default:
+      MULTIPLY("imulq", "q");
+      break;
   }
   accumulator(s) = low;
   high_half(s) = high;
@@ -71,7 +90,8 @@ bool divide_signed_64(Division& division, i64 divisor) {
   const bool is_opposite = is_negative != (divisor < 0);
   const u128 magnitude = is_negative ? -dividend : dividend;
   Division positive{static_cast<u64>(magnitude), static_cast<u64>(magnitude >> 64)};
-  if (!divide_unsigned_64(positive, divisor < 0 ? -static_cast<u64>(divisor) : static_cast<u64>(divisor))) return false;
+  if (!divide_unsigned_64(positive, divisor < 0 ? -static_cast<u64>(divisor) : static_cast<u64>(divisor)))
+    return false;
   if (positive.quotient > (u64{1} << 63) - (is_opposite ? 0 : 1)) return false;
   division.quotient = is_opposite ? -positive.quotient : positive.quotient;
   division.remainder = is_negative ? -positive.remainder : positive.remainder;
@@ -108,9 +128,11 @@ Flow divide(Interpreter& s, const Op& op, const Insn& insn) {
   bool is_good;
   if constexpr (kSigned) {
     const i64 extended = sign_extend(divisor, size);
-    is_good = size == 8 ? divide_signed_64(division, extended) : divide_narrow_signed(division, extended, size);
+    is_good =
+        size == 8 ? divide_signed_64(division, extended) : divide_narrow_signed(division, extended, size);
   } else {
-    is_good = size == 8 ? divide_unsigned_64(division, divisor) : divide_narrow_unsigned(division, divisor, size);
+    is_good =
+        size == 8 ? divide_unsigned_64(division, divisor) : divide_narrow_unsigned(division, divisor, size);
   }
   if (!is_good) return s.raise(x86::kVectorDe), Flow::kFault;
   if (size == 1) {
@@ -124,13 +146,15 @@ Flow divide(Interpreter& s, const Op& op, const Insn& insn) {
 
 Flow sign_extend_accumulator(Interpreter& s, const Op&, const Insn& insn) {
   // CBW, CWDE, CDQE: by the size of the result.
-  const unsigned to = insn.mnemonic == ZYDIS_MNEMONIC_CBW ? 2 : (insn.mnemonic == ZYDIS_MNEMONIC_CWDE ? 4 : 8);
+  const unsigned to =
+      insn.mnemonic == ZYDIS_MNEMONIC_CBW ? 2 : (insn.mnemonic == ZYDIS_MNEMONIC_CWDE ? 4 : 8);
   write_gpr(s, 0, to, static_cast<u64>(sign_extend(accumulator(s), to / 2)));
   return Flow::kNext;
 }
 
 Flow sign_into_high_half(Interpreter& s, const Op&, const Insn& insn) {
-  const unsigned size = insn.mnemonic == ZYDIS_MNEMONIC_CWD ? 2 : (insn.mnemonic == ZYDIS_MNEMONIC_CDQ ? 4 : 8);
+  const unsigned size =
+      insn.mnemonic == ZYDIS_MNEMONIC_CWD ? 2 : (insn.mnemonic == ZYDIS_MNEMONIC_CDQ ? 4 : 8);
   write_gpr(s, x86::kRdx * 8, size, static_cast<u64>(sign_extend(accumulator(s), size) >> 63));
   return Flow::kNext;
 }
@@ -139,8 +163,9 @@ Flow bswap(Interpreter& s, const Op&, const Insn& insn) {
   const Operand& operand = insn.operands[0];
   const u64 value = read_gpr(s, operand.reg, operand.size);
   // A 16-bit BSWAP is undefined; processors write zero.
-  const u64 swapped = operand.size == 8 ? __builtin_bswap64(value)
-                                        : (operand.size == 4 ? __builtin_bswap32(static_cast<u32>(value)) : 0);
+  const u64 swapped = operand.size == 8
+                          ? __builtin_bswap64(value)
+                          : (operand.size == 4 ? __builtin_bswap32(static_cast<u32>(value)) : 0);
   write_gpr(s, operand.reg, operand.size, swapped);
   return Flow::kNext;
 }
@@ -164,7 +189,8 @@ bool begin_update(Interpreter& s, const Op& op, unsigned size, Update& update, u
   update.host = update_pointer(&s, update.va, size);
   if (update.host != nullptr) return true;
   value = 0;
-  return s.probe_write(update.va, size, s.access_mode) && s.read_linear(update.va, &value, size, s.access_mode);
+  return s.probe_write(update.va, size, s.access_mode) &&
+         s.read_linear(update.va, &value, size, s.access_mode);
 }
 
 template <class T>
@@ -179,10 +205,14 @@ bool swap_if_equal(u8* host, u64& expected, u64 desired) {
 template <class F>
 INTERP_INLINE auto with_width(unsigned size, F f) {
   switch (size) {
-    case 1: return f(u8{});
-    case 2: return f(u16{});
-    case 4: return f(u32{});
-    default: return f(u64{});
+    case 1:
+      return f(u8{});
+    case 2:
+      return f(u16{});
+    case 4:
+      return f(u32{});
+    default:
+      return f(u64{});
   }
 }
 
@@ -196,9 +226,8 @@ Flow xchg(Interpreter& s, const Op& op, const Insn& insn) {
   if (!begin_update(s, op, size, update, old)) return Flow::kFault;
   if (update.host != nullptr) {
     // Locked with or without the prefix. SDM 2C "XCHG".
-    old = with_width(size, [&]<class T>(T) -> u64 {
-      return locked_exchange<T>(update.host, static_cast<T>(desired));
-    });
+    old = with_width(
+        size, [&]<class T>(T) -> u64 { return locked_exchange<T>(update.host, static_cast<T>(desired)); });
   } else if (!s.write_linear(update.va, &desired, size, s.access_mode)) {
     return Flow::kFault;
   }
@@ -231,9 +260,8 @@ Flow xadd(Interpreter& s, const Op& op, const Insn& insn) {
   u64 old = 0;
   if (!begin_update(s, op, size, update, old)) return Flow::kFault;
   if (update.host != nullptr) {
-    old = with_width(size, [&]<class T>(T) -> u64 {
-      return locked_add<T>(update.host, static_cast<T>(addend));
-    });
+    old = with_width(size,
+                     [&]<class T>(T) -> u64 { return locked_add<T>(update.host, static_cast<T>(addend)); });
   } else {
     const u64 sum = old + addend;
     if (!s.write_linear(update.va, &sum, size, s.access_mode)) return Flow::kFault;
@@ -252,8 +280,10 @@ Flow cmpxchg(Interpreter& s, const Op& op, const Insn& insn) {
   if (insn.operands[0].kind == OperandKind::kGpr) {
     old = read_gpr(s, insn.operands[0].reg, size);
     sized_alu<Alu::kCmp>(s, size, expected, old);
-    if (old == expected) write_gpr(s, insn.operands[0].reg, size, desired);
-    else write_gpr(s, x86::kRax * 8, size, old);
+    if (old == expected)
+      write_gpr(s, insn.operands[0].reg, size, desired);
+    else
+      write_gpr(s, x86::kRax * 8, size, old);
     return Flow::kNext;
   }
   Update update;

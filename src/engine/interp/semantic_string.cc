@@ -7,9 +7,9 @@
 namespace doppel::interp {
 namespace {
 
-// Work done by one execution of a repeated instruction before timers and interrupts get their turn; a fixed amount,
-// so that instruction counts do not depend on when the host looks. An element of a block is one unit, an element on
-// its own (it may reach a device) costs what so many of a block do.
+// Work done by one execution of a repeated instruction before timers and interrupts get their turn; a fixed
+// amount, so that instruction counts do not depend on when the host looks. An element of a block is one unit,
+// an element on its own (it may reach a device) costs what so many of a block do.
 constexpr u64 kMaxWork = 65536;
 constexpr u64 kSingleElementWork = 256;
 
@@ -39,8 +39,8 @@ class StringState {
     if (is_repeated_) set(x86::kRcx, s_.state.gpr[x86::kRcx] - elements);
   }
 
-  // What a repeated instruction does before its first element: 32-bit addressing clears the upper half of RCX; MOVS
-  // and STOS clear those of their pointers too. As Intel's processors do it.
+  // What a repeated instruction does before its first element: 32-bit addressing clears the upper half of
+  // RCX; MOVS and STOS clear those of their pointers too. As Intel's processors do it.
   void begin(bool uses_source = false, bool uses_destination = false) {
     if (!is_repeated_ || mask_ != 0xffffffff) return;
     set(x86::kRcx, s_.state.gpr[x86::kRcx]);
@@ -59,9 +59,12 @@ class StringState {
  private:
   static u64 address_mask(const Op& op) {
     switch (op.address_mode & kAddressSizeMask) {
-      case kAddress16: return 0xffff;
-      case kAddress32: return 0xffffffff;
-      default: return ~u64{0};
+      case kAddress16:
+        return 0xffff;
+      case kAddress32:
+        return 0xffffffff;
+      default:
+        return ~u64{0};
     }
   }
   static unsigned element_size(const Insn& insn) {
@@ -72,8 +75,10 @@ class StringState {
   }
   void set(x86::Gpr reg, u64 value) {
     u64& target = s_.state.gpr[reg];
-    if (mask_ == 0xffff) target = (target & ~mask_) | (value & mask_);
-    else target = value & mask_;
+    if (mask_ == 0xffff)
+      target = (target & ~mask_) | (value & mask_);
+    else
+      target = value & mask_;
   }
 
   Interpreter& s_;
@@ -166,10 +171,18 @@ u64 fill_block(Interpreter& s, StringState& string, u64 destination, u64 limit) 
   if (to == nullptr || elements == 0) return 0;
   const u64 value = s.state.gpr[x86::kRax];
   switch (string.size()) {
-    case 1: std::memset(to, static_cast<u8>(value), elements); break;
-    case 2: fill<u16>(to, elements, value); break;
-    case 4: fill<u32>(to, elements, value); break;
-    default: fill<u64>(to, elements, value); break;
+    case 1:
+      std::memset(to, static_cast<u8>(value), elements);
+      break;
+    case 2:
+      fill<u16>(to, elements, value);
+      break;
+    case 4:
+      fill<u32>(to, elements, value);
+      break;
+    default:
+      fill<u64>(to, elements, value);
+      break;
   }
   return elements;
 }
@@ -196,7 +209,8 @@ Flow lods(Interpreter& s, const Op& op, const Insn& insn) {
   return repeat(s, string, [&](u64) -> u64 {
     u64 source;
     u64 value = 0;
-    if (!string.source_address(source) || !s.read_linear(source, &value, string.size(), s.access_mode)) return 0;
+    if (!string.source_address(source) || !s.read_linear(source, &value, string.size(), s.access_mode))
+      return 0;
     write_gpr(s, x86::kRax * 8, string.size(), value);
     string.advance(x86::kRsi, 1);
     return 1;
@@ -206,10 +220,18 @@ Flow lods(Interpreter& s, const Op& op, const Insn& insn) {
 void compare(Interpreter& s, unsigned size, u64 a, u64 b) {
   u64 flags = pack_flags(s.state.rflags);
   switch (size) {
-    case 1: alu<Alu::kCmp, u8>(static_cast<u8>(a), static_cast<u8>(b), flags); break;
-    case 2: alu<Alu::kCmp, u16>(static_cast<u16>(a), static_cast<u16>(b), flags); break;
-    case 4: alu<Alu::kCmp, u32>(static_cast<u32>(a), static_cast<u32>(b), flags); break;
-    default: alu<Alu::kCmp, u64>(a, b, flags); break;
+    case 1:
+      alu<Alu::kCmp, u8>(static_cast<u8>(a), static_cast<u8>(b), flags);
+      break;
+    case 2:
+      alu<Alu::kCmp, u16>(static_cast<u16>(a), static_cast<u16>(b), flags);
+      break;
+    case 4:
+      alu<Alu::kCmp, u32>(static_cast<u32>(a), static_cast<u32>(b), flags);
+      break;
+    default:
+      alu<Alu::kCmp, u64>(a, b, flags);
+      break;
   }
   set_arithmetic_flags(s, unpack_flags(flags));
 }
@@ -289,7 +311,8 @@ Flow ins(Interpreter& s, const Op& op, const Insn& insn) {
   if (!s.check_io(port, size)) return Flow::kFault;
   return repeat(s, string, [&](u64) -> u64 {
     u64 destination;
-    if (!string.destination_address(true, destination) || !s.probe_write(destination, size, s.access_mode)) return 0;
+    if (!string.destination_address(true, destination) || !s.probe_write(destination, size, s.access_mode))
+      return 0;
     const u32 value = s.platform.read_port(port, size);
     if (!s.write_linear(destination, &value, size, s.access_mode)) return 0;
     string.advance(x86::kRdi, 1);

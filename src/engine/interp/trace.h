@@ -28,8 +28,8 @@ static_assert(sizeof(BranchLinks) == sizeof(Op));
 // What besides the bytes decides how they decode and execute.
 struct TraceKey {
   u64 physical = 0;
-  u8 code_size = 0;         // 2, 4, 8: default operand size class of the code segment
-  bool is_single = false;   // one instruction only
+  u8 code_size = 0;          // 2, 4, 8: default operand size class of the code segment
+  bool is_single = false;    // one instruction only
   bool is_protected = true;  // decoding differs in real and v8086 mode
   bool operator==(const TraceKey&) const = default;
   u64 hash() const {

@@ -39,10 +39,12 @@ struct Comparison {
 std::optional<Comparison> comparison_of(const Decoded& decoded);
 void fuse_branch(Op& op, const Comparison& comparison, const Decoded& branch);
 // Fills the memory operand's fields; returns the kind for handler selection.
-AddressKind set_memory_operand(Op& op, const Decoded& decoded, const ZydisDecodedOperand& operand, bool is_64bit);
+AddressKind set_memory_operand(Op& op, const Decoded& decoded, const ZydisDecodedOperand& operand,
+                               bool is_64bit);
 // Byte offset in CpuState of a general register of any width.
 u8 register_offset(ZydisRegister reg);
-// Fills `insn` for the semantic table, and `op`'s memory operand; replaces op.handler when a vector handler fits.
+// Fills `insn` for the semantic table, and `op`'s memory operand; replaces op.handler when a vector handler
+// fits.
 Ending fill_insn(Op& op, Insn& insn, const Decoded& decoded, Interpreter& interpreter, bool is_64bit);
 
 // Used once per trace, on the vCPU's thread.
