@@ -1,6 +1,7 @@
 # The commands of the project; `make help` lists them.
 GUEST ?= default
 FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
 SOAK_MINUTES ?= 30
 JOBS ?= 2
 DOPPEL := build/release/doppel
@@ -39,7 +40,7 @@ bench: build guest  ## doppel beside native, QEMU and Bochs
 	@bench/run
 
 fuzz: deps  ## every fuzz target for FUZZ_SECONDS
-	@fuzz/run $(FUZZ_SECONDS)
+	@fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 soak: build guest  ## system tests again and again for SOAK_MINUTES
 	@end=$$(($$(date +%s) + 60 * $(SOAK_MINUTES))); round=0; \

@@ -107,7 +107,8 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--memory", options.memory, "RAM, for example 512M");
   run->add_option("--cpus", options.machine.cpus, "Number of CPUs");
   run->add_option("--engine", options.engine, "auto or interp");
-  run->add_option("--cpu", options.machine.cpu_template, "CPU template: host, x86-64-v2 or x86-64-v3");
+  run->add_option("--cpu", options.machine.cpu_template,
+                  "CPU template: host, x86-64-v2 or x86-64-v3, with changes such as ,+la57,-avx");
   run->add_option("--clock", options.clock, "host, or instructions for runs that repeat exactly");
   run->add_option("--max-instructions", options.max_instructions, "Stop after this many instructions");
   run->add_option("--exit-on", options.exit_on, "Stop with status 0 when the console shows this text");

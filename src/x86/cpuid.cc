@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 
 #include "x86/cpuid_template.h"
 #include "x86/registers.h"
@@ -279,8 +280,10 @@ CpuidResult CpuidTable::xsave_leaf(u32 subleaf, u64 xcr0) const {
 }
 
 // TSC rate = crystal (ECX) * EBX / EAX; the crystal also feeds the APIC timer. SDM 3B 18.7.3.
+// The ratio in its lowest terms: Linux multiplies crystal kilohertz by the numerator in 32 bits.
 CpuidResult CpuidTable::clock_leaf() const {
-  return {static_cast<u32>(config_.apic_timer_hz / 1000), static_cast<u32>(config_.tsc_hz / 1000),
+  const u64 divisor = std::gcd(config_.apic_timer_hz, config_.tsc_hz);
+  return {static_cast<u32>(config_.apic_timer_hz / divisor), static_cast<u32>(config_.tsc_hz / divisor),
           static_cast<u32>(config_.apic_timer_hz), 0};
 }
 

@@ -168,7 +168,7 @@ TEST(CpuidTable, LastLevelCacheIsSharedByAllCores) {
 
 TEST(CpuidTable, ReportsTheClocks) {
   const CpuidTable table = make("x86-64-v3", {.tsc_hz = 2'400'000'000, .apic_timer_hz = 1'000'000'000});
-  EXPECT_EQ(table.query(0x15, 0, {}), (CpuidResult{1'000'000, 2'400'000, 1'000'000'000, 0}));
+  EXPECT_EQ(table.query(0x15, 0, {}), (CpuidResult{5, 12, 1'000'000'000, 0}));
   EXPECT_EQ(table.query(0x16, 0, {}), (CpuidResult{2400, 2400, 100, 0}));
   EXPECT_EQ(table.query(0x40000010, 0, {}), (CpuidResult{2'400'000, 1'000'000, 0, 0}));
 }

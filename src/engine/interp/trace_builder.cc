@@ -13,15 +13,36 @@ namespace {
 
 constexpr unsigned kMaxLength = ZYDIS_MAX_INSTRUCTION_LENGTH;
 
-ZydisDecoder make_decoder(ZydisMachineMode mode, ZydisStackWidth width) {
+// Decoders for one set of processor features.
+struct Decoders {
+  ZydisDecoder long_mode;
+  ZydisDecoder protected32;
+  ZydisDecoder protected16;
+  ZydisDecoder real16;
+};
+
+// Without BMI1 and LZCNT the encodings of TZCNT and LZCNT run as BSF and BSR. SDM 2B "TZCNT".
+ZydisDecoder make_decoder(ZydisMachineMode mode, ZydisStackWidth width, bool has_tzcnt, bool has_lzcnt) {
   ZydisDecoder decoder;
   VERIFY(ZYAN_SUCCESS(ZydisDecoderInit(&decoder, mode, width)));
+  auto set = [&](ZydisDecoderMode decoder_mode, bool is_on) {
+    VERIFY(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoder, decoder_mode, is_on ? ZYAN_TRUE : ZYAN_FALSE)));
+  };
   // Instruction sets that are never offered decode as the NOPs or older instructions they extend.
-  for (const ZydisDecoderMode off : {ZYDIS_DECODER_MODE_KNC, ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
-                                     ZYDIS_DECODER_MODE_CLDEMOTE}) {
-    VERIFY(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoder, off, ZYAN_FALSE)));
-  }
+  set(ZYDIS_DECODER_MODE_KNC, false);
+  set(ZYDIS_DECODER_MODE_MPX, false);
+  set(ZYDIS_DECODER_MODE_CET, false);
+  set(ZYDIS_DECODER_MODE_CLDEMOTE, false);
+  set(ZYDIS_DECODER_MODE_TZCNT, has_tzcnt);
+  set(ZYDIS_DECODER_MODE_LZCNT, has_lzcnt);
   return decoder;
+}
+
+Decoders make_decoders(bool has_tzcnt, bool has_lzcnt) {
+  return {make_decoder(ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, has_tzcnt, has_lzcnt),
+          make_decoder(ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, has_tzcnt, has_lzcnt),
+          make_decoder(ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, has_tzcnt, has_lzcnt),
+          make_decoder(ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16, has_tzcnt, has_lzcnt)};
 }
 
 // Zydis 4.0.0 gives R13D as base of a SIB byte without base when both a 67 prefix and REX.B are there. SDM 2A
@@ -67,11 +88,15 @@ TraceBuilder::TraceBuilder(Interpreter& interpreter, const TraceKey& key, u64 li
     : interpreter_(interpreter), key_(key), linear_(linear), limit_bytes_(limit_bytes) {}
 
 const ZydisDecoder& TraceBuilder::decoder() const {
-  static const ZydisDecoder kLong = make_decoder(ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-  static const ZydisDecoder kProtected32 = make_decoder(ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-  static const ZydisDecoder kProtected16 = make_decoder(ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
-  if (key_.code_size == 8) return kLong;
-  return key_.code_size == 4 ? kProtected32 : kProtected16;
+  static const Decoders kDecoders[2][2] = {{make_decoders(false, false), make_decoders(false, true)},
+                                           {make_decoders(true, false), make_decoders(true, true)}};
+  const x86::CpuidTable& cpuid = interpreter_.cpuid;
+  const bool has_tzcnt = cpuid.has(x86::Feature::kBmi1);
+  const bool has_lzcnt = cpuid.has(x86::Feature::kLzcnt);
+  const Decoders& decoders = kDecoders[has_tzcnt ? 1 : 0][has_lzcnt ? 1 : 0];
+  if (key_.code_size == 8) return decoders.long_mode;
+  if (key_.code_size == 4) return decoders.protected32;
+  return key_.is_protected ? decoders.protected16 : decoders.real16;
 }
 
 TraceBuilder::Decode TraceBuilder::decode(Decoded& out, const u8* bytes, u64 size) {
