@@ -17,8 +17,7 @@ constexpr unsigned kMaxLength = ZYDIS_MAX_INSTRUCTION_LENGTH;
 struct Decoders {
   ZydisDecoder long_mode;
   ZydisDecoder protected32;
-  ZydisDecoder protected16;
-  ZydisDecoder real16;
+  ZydisDecoder protected16;  // real mode too: its #UDs and #GPs are decided by the semantic functions
 };
 
 // Without BMI1 and LZCNT the encodings of TZCNT and LZCNT run as BSF and BSR. SDM 2B "TZCNT".
@@ -41,8 +40,7 @@ ZydisDecoder make_decoder(ZydisMachineMode mode, ZydisStackWidth width, bool has
 Decoders make_decoders(bool has_tzcnt, bool has_lzcnt) {
   return {make_decoder(ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, has_tzcnt, has_lzcnt),
           make_decoder(ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, has_tzcnt, has_lzcnt),
-          make_decoder(ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, has_tzcnt, has_lzcnt),
-          make_decoder(ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16, has_tzcnt, has_lzcnt)};
+          make_decoder(ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, has_tzcnt, has_lzcnt)};
 }
 
 // Zydis 4.0.0 gives R13D as base of a SIB byte without base when both a 67 prefix and REX.B are there. SDM 2A
@@ -95,8 +93,7 @@ const ZydisDecoder& TraceBuilder::decoder() const {
   const bool has_lzcnt = cpuid.has(x86::Feature::kLzcnt);
   const Decoders& decoders = kDecoders[has_tzcnt ? 1 : 0][has_lzcnt ? 1 : 0];
   if (key_.code_size == 8) return decoders.long_mode;
-  if (key_.code_size == 4) return decoders.protected32;
-  return key_.is_protected ? decoders.protected16 : decoders.real16;
+  return key_.code_size == 4 ? decoders.protected32 : decoders.protected16;
 }
 
 TraceBuilder::Decode TraceBuilder::decode(Decoded& out, const u8* bytes, u64 size) {
