@@ -34,7 +34,9 @@ class BoundedOutput {
   // Room for at most `step` more bytes; at least one while is_too_large() is false.
   std::span<u8> room(u64 step = kStep) {
     const u64 size = std::min(step, limit_ + 1 - used_);
-    if (bytes_.size() < used_ + size) bytes_.resize(std::max(used_ + size, std::min(2 * used_, limit_ + 1)));
+    if (bytes_.capacity() < used_ + size)
+      bytes_.reserve(std::min(std::max(4 * used_, kFirstCapacity), limit_ + 1));
+    if (bytes_.size() < used_ + size) bytes_.resize(used_ + size);
     return std::span(bytes_).subspan(used_, size);
   }
   void advance(u64 count) { used_ += count; }
@@ -46,6 +48,9 @@ class BoundedOutput {
   }
 
  private:
+  // Capacity is only address space until it is used: a kernel is unpacked without being copied as it grows.
+  static constexpr u64 kFirstCapacity = 96 * kMiB;
+
   u64 limit_;
   u64 used_ = 0;
   std::vector<u8> bytes_;
