@@ -9,6 +9,15 @@
 
 namespace doppel {
 
+BorrowedRam::~BorrowedRam() {
+  if (owner_ == nullptr) return;
+  const u64 size = align_up(size_, kPageSize);
+  owner_->memory_.discard(start_, size);
+  owner_->give_back({start_.value(), start_.value() + size});
+}
+
+std::span<u8> BorrowedRam::bytes() const { return {owner_->memory_.host(start_), size_}; }
+
 BootMemory::BootMemory(GuestMemory& memory, std::span<const E820Entry> e820) : memory_(memory) {
   for (const E820Entry entry : e820) {
     if (entry.type != kE820Ram || !memory.is_ram(GuestPhys(entry.base), entry.size)) continue;
@@ -27,6 +36,19 @@ void BootMemory::take(std::size_t index, Range used) {
   std::ranges::copy_if(parts, std::back_inserter(left),
                        [](const Range& part) { return part.start < part.end; });
   free_.insert(place, left.begin(), left.end());
+}
+
+void BootMemory::give_back(Range range) {
+  const auto next = std::ranges::lower_bound(free_, range.start, {}, &Range::start);
+  auto place = free_.insert(next, range);
+  const auto join_next = [this](auto first) {
+    const auto second = std::next(first);
+    if (second == free_.end() || first->end != second->start) return;
+    first->end = second->end;
+    free_.erase(second);
+  };
+  join_next(place);
+  if (place != free_.begin()) join_next(std::prev(place));
 }
 
 bool BootMemory::claim(GuestPhys start, u64 size) {
@@ -65,6 +87,20 @@ std::optional<GuestPhys> BootMemory::claim_lowest(u64 size, u64 alignment, u64 l
     if (start >= range.end || size > range.end - start) continue;
     take(index, {start, start + size});
     return GuestPhys(start);
+  }
+  return std::nullopt;
+}
+
+std::optional<BorrowedRam> BootMemory::borrow(u64 size, u64 floor) {
+  const u64 rounded = align_up(size, kPageSize);
+  for (std::size_t index = free_.size(); index-- > 0;) {
+    const u64 end = align_down(free_[index].end, kPageSize);
+    const u64 lowest = std::max(free_[index].start, floor);
+    if (rounded < size || end <= lowest || rounded > end - lowest) continue;
+    const GuestPhys start(end - rounded);
+    take(index, {start.value(), end});
+    memory_.note_write(start, rounded);
+    return BorrowedRam(*this, start, size);
   }
   return std::nullopt;
 }

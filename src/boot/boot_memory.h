@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -11,6 +12,26 @@
 #include "memory/guest_memory.h"
 
 namespace doppel {
+
+class BootMemory;
+
+// Guest RAM that a loader works in, so that its work costs the host nothing beyond the guest's own memory.
+// Clear and free again when this goes; the BootMemory it came from outlives it.
+class BorrowedRam {
+ public:
+  BorrowedRam(BootMemory& owner, GuestPhys start, u64 size) : owner_(&owner), start_(start), size_(size) {}
+  BorrowedRam(BorrowedRam&& other) noexcept
+      : owner_(std::exchange(other.owner_, nullptr)), start_(other.start_), size_(other.size_) {}
+  BorrowedRam& operator=(BorrowedRam&&) = delete;
+  ~BorrowedRam();
+
+  std::span<u8> bytes() const;
+
+ private:
+  BootMemory* owner_;
+  GuestPhys start_;
+  u64 size_;
+};
 
 // Hands out the RAM that the memory map calls free, each byte once, so that kernel, initrd, page tables and
 // boot structures cannot overlap whatever addresses a file asks for. Made by one loader for one boot.
@@ -37,17 +58,22 @@ class BootMemory {
   Result<GuestPhys> store(std::string_view what, std::span<const u8> data, u64 alignment);
   Result<GuestPhys> store_string(std::string_view what, std::string_view text);
 
+  // Lends the highest free RAM at or above `floor`, to work in; nothing when `size` bytes are not free there.
+  std::optional<BorrowedRam> borrow(u64 size, u64 floor);
+
   // Copies into memory that was claimed before.
   void fill(GuestPhys start, std::span<const u8> data, u64 size);
 
   u64 ram_size() const { return memory_.size(); }
 
  private:
+  friend class BorrowedRam;
   struct Range {
     u64 start;
     u64 end;
   };
   void take(std::size_t index, Range used);
+  void give_back(Range range);
 
   GuestMemory& memory_;
   std::vector<Range> free_;  // sorted, disjoint, none empty

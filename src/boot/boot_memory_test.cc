@@ -47,6 +47,28 @@ TEST_F(BootMemoryTest, ClaimsLowestAboveTheLimit) {
   EXPECT_EQ(memory.claim_lowest(0x1000, 0x1000, kMiB), GuestPhys(0x101000));
 }
 
+TEST_F(BootMemoryTest, BorrowedRamIsClearAndFreeAgainAfterUse) {
+  ASSERT_TRUE(memory.claim(GuestPhys(0x200000), 0x1000));
+  u64 start = 0;
+  {
+    const auto borrowed = memory.borrow(0x1234, 0x100000);
+    ASSERT_TRUE(borrowed);
+    EXPECT_EQ(borrowed->bytes().size(), 0x1234u);
+    start = static_cast<u64>(borrowed->bytes().data() - guest.memory->host(GuestPhys(0)));
+    EXPECT_FALSE(memory.claim(GuestPhys(start), 0x2000));
+    std::ranges::fill(borrowed->bytes(), u8{7});
+  }
+  EXPECT_EQ(guest.value<u64>(start), 0u);
+  // One free range again: it can be claimed across the place.
+  EXPECT_TRUE(memory.claim(GuestPhys(start - 0x1000), 0x3000));
+}
+
+TEST_F(BootMemoryTest, BorrowsNothingBelowTheFloor) {
+  EXPECT_FALSE(memory.borrow(2 * kMiB, 3 * kMiB));
+  EXPECT_FALSE(memory.borrow(~u64{0}, 0));
+  EXPECT_TRUE(memory.borrow(kMiB / 2, 3 * kMiB));
+}
+
 TEST_F(BootMemoryTest, StoresStructuresBelow640KiB) {
   const std::vector<u8> data(100, 7);
   EXPECT_EQ(memory.store("x", data, 0x1000), GuestPhys(kEbdaStart - 0xc00));

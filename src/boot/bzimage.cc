@@ -90,29 +90,32 @@ void parse_placement(const ImageView& image, BzImageHeader& header) {
   if (header.version >= 0x20c) header.has_64bit_entry = (field<u16>(image, kXLoadFlags) & kKernel64) != 0;
 }
 
-u64 unpacked_limit(const BootMemory& memory) { return std::min(kMaxUnpacked, memory.ram_size()); }
-
-// The kernel as an ELF file, in `unpacked` or in the image itself; empty when this program cannot unpack it.
-Result<std::span<const u8>> unpack_payload(const BootMemory& memory, const ImageView& image,
-                                           const BzImageHeader& header, std::vector<u8>& unpacked) {
-  const auto payload = *image.slice(header.payload_offset, header.payload_length);
-  if (ElfImage::has_magic(payload)) return payload.bytes();
-  const Compression compression = detect_compression(payload);
-  if (!can_decompress(compression)) return std::span<const u8>();
-  unpacked = TRY(decompress(compression, payload, unpacked_limit(memory)));
-  return std::span<const u8>(unpacked);
-}
-
-// Enters by PVH; nothing when the kernel has no PVH entry that could be reached.
-Result<std::optional<CpuState>> try_pvh(BootMemory& memory, const BootRequest& request,
-                                        const BzImageHeader& header) {
-  std::vector<u8> unpacked;
-  const auto bytes = TRY(unpack_payload(memory, request.kernel, header, unpacked));
-  const ImageView vmlinux(request.kernel.name(), bytes);
+// Loads the ELF file that the payload is and returns its PVH entry; nothing when it has none.
+Result<std::optional<GuestPhys>> load_vmlinux(BootMemory& memory, const ImageView& vmlinux) {
   if (!ElfImage::has_magic(vmlinux)) return std::nullopt;
   const auto elf = TRY(ElfImage::parse(vmlinux));
   if (!elf.pvh_entry()) return std::nullopt;
-  return TRY(load_pvh(memory, request, elf, header.initrd_limit));
+  return TRY(load_pvh_kernel(memory, elf));
+}
+
+// Unpacks the payload and loads it like load_vmlinux(); nothing, too, when this program cannot unpack it.
+Result<std::optional<GuestPhys>> load_payload(BootMemory& memory, const ImageView& image,
+                                              const BzImageHeader& header) {
+  const auto payload = *image.slice(header.payload_offset, header.payload_length);
+  if (ElfImage::has_magic(payload)) return load_vmlinux(memory, payload);
+  const Compression compression = detect_compression(payload);
+  if (!can_decompress(compression)) return std::nullopt;
+  const u64 size = announced_size(payload).value_or(0);
+  if (size > std::min(kMaxUnpacked, memory.ram_size())) {
+    return fail("{}: its payload unpacks to {} MiB, more than fit; give the guest more memory", image.name(),
+                size / kMiB);
+  }
+  // Above the kernel's own place, or where that has no room, in memory of the host's.
+  const auto borrowed = memory.borrow(size, header.preferred_address + header.init_size);
+  std::vector<u8> own(borrowed ? 0 : size);
+  const std::span<u8> unpacked = borrowed ? borrowed->bytes() : own;
+  TRY_VOID(decompress(compression, payload, unpacked));
+  return load_vmlinux(memory, ImageView(image.name(), unpacked));
 }
 
 Result<void> check_request(const BootRequest& request, const BzImageHeader& header) {
@@ -160,8 +163,8 @@ Result<CpuState> load_bzimage(BootMemory& memory, const BootRequest& request) {
   const auto header = TRY(parse_bzimage(request.kernel));
   TRY_VOID(check_request(request, header));
   if (request.protocol == BootProtocol::kAuto || request.protocol == BootProtocol::kPvh) {
-    const auto state = TRY(try_pvh(memory, request, header));
-    if (state) return *state;
+    const auto entry = TRY(load_payload(memory, request.kernel, header));
+    if (entry) return enter_pvh(memory, request, *entry, header.initrd_limit);
     if (request.protocol == BootProtocol::kPvh) {
       return fail(
           "{}: has no PVH entry (or its payload cannot be unpacked); use protocol linux64 or a kernel with "

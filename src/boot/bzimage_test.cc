@@ -49,6 +49,27 @@ TEST(BzImage, EveryPayloadFormatWorks) {
   EXPECT_EQ(TestGuest().error(test::make_bzimage(test::make_elf64(true)), BootProtocol::kPvh), "");
 }
 
+TEST(BzImage, UnpackingLeavesNothingBehindInRam) {
+  TestGuest guest;
+  ASSERT_TRUE(guest.load(packed_kernel(test::pack_gzip, false)));
+  const std::vector<u8> zeros(4 * kMiB);
+  EXPECT_EQ(std::memcmp(guest.memory->host(GuestPhys(12 * kMiB)), zeros.data(), 3 * kMiB), 0);
+}
+
+TEST(BzImage, UnpacksWhereTheGuestHasNoRoomBesideTheKernel) {
+  TestGuest guest;
+  const auto image = changed(packed_kernel(test::pack_gzip, true), 0x260, u32{16 * kMiB});
+  const auto state = guest.load(image);
+  ASSERT_TRUE(state) << state.error().message;
+  EXPECT_EQ(state->rip, test::kTestEntry);
+}
+
+TEST(BzImage, PayloadLargerThanMemoryIsRefused) {
+  auto payload = test::pack_gzip(test::make_elf64(true));
+  payload[payload.size() - 1] = 1;  // announces 16 MiB more
+  EXPECT_THAT(TestGuest().error(test::make_bzimage(payload)), HasSubstr("unpacks to 16 MiB, more than fit"));
+}
+
 TEST(BzImage, WithoutPvhEntryUsesThe64BitEntry) {
   TestGuest guest;
 

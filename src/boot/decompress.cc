@@ -5,6 +5,7 @@
 #include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <algorithm>
 #include <array>
@@ -17,48 +18,20 @@ namespace doppel {
 
 namespace {
 
-// Output is produced in steps of at most this many bytes.
-constexpr u64 kStep = kMiB;
 // The legacy LZ4 format has blocks of up to 8 MiB and no marker at the end.
 constexpr u64 kLz4BlockSize = 8 * kMiB;
 constexpr u32 kLz4LegacyMagic = 0x184c2102;
 // Kernels are packed with dictionaries of up to 128 MiB.
 constexpr u64 kMaxDictionaryMemory = 256 * kMiB;
-constexpr int kMaxZstdWindowLog = 27;
-
-// The growing result. One byte above the limit may be produced, to tell "too much" from "just enough".
-class BoundedOutput {
- public:
-  explicit BoundedOutput(u64 limit) : limit_(limit) {}
-
-  // Room for at most `step` more bytes; at least one while is_too_large() is false.
-  std::span<u8> room(u64 step = kStep) {
-    const u64 size = std::min(step, limit_ + 1 - used_);
-    if (bytes_.capacity() < used_ + size)
-      bytes_.reserve(std::min(std::max(4 * used_, kFirstCapacity), limit_ + 1));
-    if (bytes_.size() < used_ + size) bytes_.resize(used_ + size);
-    return std::span(bytes_).subspan(used_, size);
-  }
-  void advance(u64 count) { used_ += count; }
-  u64 size() const { return used_; }
-  bool is_too_large() const { return used_ > limit_; }
-  std::vector<u8> take() {
-    bytes_.resize(used_);
-    return std::move(bytes_);
-  }
-
- private:
-  // Capacity is only address space until it is used: a kernel is unpacked without being copied as it grows.
-  static constexpr u64 kFirstCapacity = 96 * kMiB;
-
-  u64 limit_;
-  u64 used_ = 0;
-  std::vector<u8> bytes_;
-};
 
 enum class Outcome : u8 { kDone, kDamaged, kTruncated, kTooLarge };
 
-Outcome unpack_gzip(std::span<const u8> input, BoundedOutput& output) {
+// A stream that ended as it should, with `left` bytes of the output unfilled.
+Outcome ended(u64 left) { return left == 0 ? Outcome::kDone : Outcome::kTruncated; }
+// A stream that could not go on for want of input or of room.
+Outcome starved(u64 left) { return left == 0 ? Outcome::kTooLarge : Outcome::kTruncated; }
+
+Outcome unpack_gzip(std::span<const u8> input, std::span<u8> output) {
   z_stream stream = {};
   constexpr int kGzipOnly = 16 + MAX_WBITS;
   VERIFY(inflateInit2(&stream, kGzipOnly) == Z_OK);
@@ -66,30 +39,17 @@ Outcome unpack_gzip(std::span<const u8> input, BoundedOutput& output) {
   // zlib does not write through next_in.
   stream.next_in = const_cast<u8*>(input.data());
   stream.avail_in = static_cast<uInt>(input.size());
-  while (!output.is_too_large()) {
-    const auto room = output.room();
-    stream.next_out = room.data();
-    stream.avail_out = static_cast<uInt>(room.size());
-    const int result = inflate(&stream, Z_NO_FLUSH);
-    output.advance(room.size() - stream.avail_out);
-    if (result == Z_STREAM_END) return output.is_too_large() ? Outcome::kTooLarge : Outcome::kDone;
-    if (result == Z_BUF_ERROR) return Outcome::kTruncated;
-    if (result != Z_OK) return Outcome::kDamaged;
-  }
-  return Outcome::kTooLarge;
+  stream.next_out = output.data();
+  stream.avail_out = static_cast<uInt>(output.size());
+  const int result = inflate(&stream, Z_FINISH);
+  if (result == Z_STREAM_END) return ended(stream.avail_out);
+  return result == Z_BUF_ERROR || result == Z_OK ? starved(stream.avail_out) : Outcome::kDamaged;
 }
 
-// The kernel build appends the unpacked size, which is how its own unpacker finds the end, too.
-Outcome finish_lz4(const ImageView& input, u64 offset, const BoundedOutput& output) {
-  if (offset == input.size()) return Outcome::kDone;
-  const auto size = input.get<u32>(offset);
-  return size && offset + sizeof(u32) == input.size() && *size == output.size() ? Outcome::kDone
-                                                                                : Outcome::kTruncated;
-}
-
-Outcome unpack_lz4(std::span<const u8> bytes, BoundedOutput& output) {
+Outcome unpack_lz4(std::span<const u8> bytes, std::span<u8> output) {
   const ImageView input("", bytes);
   u64 offset = sizeof(kLz4LegacyMagic);
+  // The appended size is no block: nothing follows it.
   while (offset + sizeof(u32) < input.size()) {
     const u32 block_size = *input.get<u32>(offset);
     offset += sizeof(u32);
@@ -97,72 +57,57 @@ Outcome unpack_lz4(std::span<const u8> bytes, BoundedOutput& output) {
     if (block_size > LZ4_COMPRESSBOUND(kLz4BlockSize)) return Outcome::kDamaged;
     const auto block = input.slice(offset, block_size);
     if (!block) return Outcome::kTruncated;
-    const auto room = output.room(kLz4BlockSize);
+    const u64 room = std::min(output.size(), kLz4BlockSize);
     const int count = LZ4_decompress_safe(reinterpret_cast<const char*>(block->bytes().data()),
-                                          reinterpret_cast<char*>(room.data()), static_cast<int>(block_size),
-                                          static_cast<int>(room.size()));
+                                          reinterpret_cast<char*>(output.data()),
+                                          static_cast<int>(block_size), static_cast<int>(room));
     // With less than a block of room left, damage and lack of room look the same.
-    if (count < 0) return room.size() < kLz4BlockSize ? Outcome::kTooLarge : Outcome::kDamaged;
-    output.advance(static_cast<u64>(count));
-    if (output.is_too_large()) return Outcome::kTooLarge;
+    if (count < 0) return room < kLz4BlockSize ? Outcome::kTooLarge : Outcome::kDamaged;
+    output = output.subspan(static_cast<u64>(count));
     offset += block_size;
   }
-  return finish_lz4(input, offset, output);
+  return ended(output.size());
 }
 
-Outcome unpack_zstd(std::span<const u8> bytes, BoundedOutput& output) {
-  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
-  VERIFY(context != nullptr);
-  ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kMaxZstdWindowLog);
-  ZSTD_inBuffer input = {bytes.data(), bytes.size(), 0};
-  while (!output.is_too_large()) {
-    const auto room = output.room();
-    ZSTD_outBuffer buffer = {room.data(), room.size(), 0};
-    const size_t result = ZSTD_decompressStream(context.get(), &buffer, &input);
-    output.advance(buffer.pos);
-    if (ZSTD_isError(result) != 0) return Outcome::kDamaged;
-    if (result == 0) return output.is_too_large() ? Outcome::kTooLarge : Outcome::kDone;
-    if (input.pos == input.size && buffer.pos < buffer.size) return Outcome::kTruncated;
+// In one call, without a window of its own: the output is the window.
+Outcome unpack_zstd(std::span<const u8> input, std::span<u8> output) {
+  const u64 frame_size = ZSTD_findFrameCompressedSize(input.data(), input.size());
+  if (ZSTD_isError(frame_size) != 0) {
+    return ZSTD_getErrorCode(frame_size) == ZSTD_error_srcSize_wrong ? Outcome::kTruncated
+                                                                     : Outcome::kDamaged;
   }
-  return Outcome::kTooLarge;
+  const u64 size = ZSTD_decompress(output.data(), output.size(), input.data(), frame_size);
+  if (ZSTD_isError(size) == 0) return ended(output.size() - size);
+  return ZSTD_getErrorCode(size) == ZSTD_error_dstSize_tooSmall ? Outcome::kTooLarge : Outcome::kDamaged;
 }
 
-Outcome unpack_lzma(lzma_stream& stream, std::span<const u8> bytes, BoundedOutput& output) {
-  stream.next_in = bytes.data();
-  stream.avail_in = bytes.size();
-  while (!output.is_too_large()) {
-    const auto room = output.room();
-    stream.next_out = room.data();
-    stream.avail_out = room.size();
-    const lzma_ret result = lzma_code(&stream, LZMA_FINISH);
-    output.advance(room.size() - stream.avail_out);
-    if (result == LZMA_STREAM_END) return output.is_too_large() ? Outcome::kTooLarge : Outcome::kDone;
-    if (result == LZMA_BUF_ERROR) return Outcome::kTruncated;
-    if (result != LZMA_OK) return Outcome::kDamaged;
-  }
-  return Outcome::kTooLarge;
-}
-
-Outcome unpack_xz(bool is_alone, std::span<const u8> bytes, BoundedOutput& output) {
+Outcome unpack_xz(bool is_alone, std::span<const u8> input, std::span<u8> output) {
   lzma_stream stream = LZMA_STREAM_INIT;
   const std::unique_ptr<lzma_stream, void (*)(lzma_stream*)> guard(&stream, lzma_end);
-  const lzma_ret result = is_alone ? lzma_alone_decoder(&stream, kMaxDictionaryMemory)
+  const lzma_ret status = is_alone ? lzma_alone_decoder(&stream, kMaxDictionaryMemory)
                                    : lzma_stream_decoder(&stream, kMaxDictionaryMemory, 0);
-  VERIFY(result == LZMA_OK);
-  return unpack_lzma(stream, bytes, output);
+  VERIFY(status == LZMA_OK);
+  stream.next_in = input.data();
+  stream.avail_in = input.size();
+  stream.next_out = output.data();
+  stream.avail_out = output.size();
+  lzma_ret result = LZMA_OK;
+  while (result == LZMA_OK) result = lzma_code(&stream, LZMA_FINISH);
+  if (result == LZMA_STREAM_END) return ended(stream.avail_out);
+  return result == LZMA_BUF_ERROR ? starved(stream.avail_out) : Outcome::kDamaged;
 }
 
-Outcome unpack(Compression compression, std::span<const u8> bytes, BoundedOutput& output) {
+Outcome unpack(Compression compression, std::span<const u8> input, std::span<u8> output) {
   switch (compression) {
     case Compression::kGzip:
-      return unpack_gzip(bytes, output);
+      return unpack_gzip(input, output);
     case Compression::kLz4:
-      return unpack_lz4(bytes, output);
+      return unpack_lz4(input, output);
     case Compression::kZstd:
-      return unpack_zstd(bytes, output);
+      return unpack_zstd(input, output);
     case Compression::kXz:
     case Compression::kLzma:
-      return unpack_xz(compression == Compression::kLzma, bytes, output);
+      return unpack_xz(compression == Compression::kLzma, input, output);
     default:
       return Outcome::kDamaged;
   }
@@ -213,24 +158,32 @@ bool can_decompress(Compression compression) {
   return compression >= Compression::kGzip && compression <= Compression::kLzma;
 }
 
-Result<std::vector<u8>> decompress(Compression compression, const ImageView& image, u64 limit) {
+std::optional<u64> announced_size(const ImageView& image) {
+  if (image.size() < sizeof(u32)) return std::nullopt;
+  return image.get<u32>(image.size() - sizeof(u32));
+}
+
+Result<void> decompress(Compression compression, const ImageView& image, std::span<u8> output) {
   VERIFY(can_decompress(compression));
-  if (image.size() > std::numeric_limits<u32>::max()) return fail("{}: payload is too large", image.name());
-  BoundedOutput output(limit);
-  switch (unpack(compression, image.bytes(), output)) {
+  if (std::max<u64>(image.size(), output.size()) > std::numeric_limits<u32>::max()) {
+    return fail("{}: payload is too large", image.name());
+  }
+  const auto damaged = [&](std::string_view how) {
+    return fail("{}: its {} payload {}; get an intact copy", image.name(), compression_name(compression),
+                how);
+  };
+  // zlib takes no null pointer.
+  switch (output.empty() ? Outcome::kTooLarge : unpack(compression, image.bytes(), output)) {
     case Outcome::kDone:
-      return output.take();
+      return {};
     case Outcome::kTooLarge:
-      return fail("{}: its {} payload unpacks to more than {} MiB; give the guest more memory", image.name(),
-                  compression_name(compression), limit / kMiB);
+      return damaged(fmt::format("unpacks to more than the {} bytes it announces", output.size()));
     case Outcome::kTruncated:
-      return fail("{}: its {} payload is truncated; get an intact copy", image.name(),
-                  compression_name(compression));
+      return damaged("is truncated");
     case Outcome::kDamaged:
       break;
   }
-  return fail("{}: its {} payload is damaged; get an intact copy", image.name(),
-              compression_name(compression));
+  return damaged("is damaged");
 }
 
 }  // namespace doppel

@@ -1,8 +1,9 @@
-// Unpacks compressed kernel payloads with a bound on the output.
+// Unpacks compressed kernel payloads into memory the caller provides.
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string_view>
-#include <vector>
 
 #include "base/result.h"
 #include "boot/image_view.h"
@@ -16,8 +17,12 @@ Compression detect_compression(const ImageView& image);
 std::string_view compression_name(Compression compression);
 bool can_decompress(Compression compression);
 
-// The unpacked bytes; bytes after the end of the compressed stream are ignored. Fails when the stream is
-// damaged or truncated, or yields more than `limit` bytes. can_decompress(compression) holds.
-Result<std::vector<u8>> decompress(Compression compression, const ImageView& image, u64 limit);
+// What the payload of a bzImage announces as its unpacked size, in bytes: the kernel build appends it to
+// every format (gzip has it already). As hostile as the rest of the file.
+std::optional<u64> announced_size(const ImageView& image);
+
+// Unpacks into `output`; bytes after the end of the compressed stream are ignored. Fails when the stream is
+// damaged or truncated, or does not yield exactly output.size() bytes. can_decompress(compression) holds.
+Result<void> decompress(Compression compression, const ImageView& image, std::span<u8> output);
 
 }  // namespace doppel

@@ -24,6 +24,7 @@ class ElfImage {
   // The header's entry, translated to a physical address where it lies in a segment's virtual range.
   GuestPhys entry() const;
 
+  std::string_view name() const { return image_.name(); }
   bool is_64bit() const { return is_64bit_; }
 
   // True when `address` lies in a loaded segment.

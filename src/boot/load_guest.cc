@@ -33,18 +33,23 @@ constexpr std::array<std::pair<std::string_view, BootProtocol>, 6> kProtocolName
 constexpr u32 kArm64Magic = 0x644d5241;  // "ARM\x64" at offset 56 of an arm64 Image
 constexpr u16 kDosMagic = 0x5a4d;        // "MZ": an EFI program
 
+Result<CpuState> load_pvh(BootMemory& memory, const BootRequest& request, const ElfImage& elf) {
+  const GuestPhys entry = TRY(load_pvh_kernel(memory, elf));
+  return enter_pvh(memory, request, entry, GuestMemory::kHighRamStart);
+}
+
 Result<CpuState> load_elf_pvh(BootMemory& memory, const BootRequest& request) {
   const auto elf = TRY(ElfImage::parse(request.kernel));
   if (!elf.pvh_entry()) {
     return fail("{}: ELF kernel has no PVH entry; build it with CONFIG_PVH or give the bzImage",
                 request.kernel.name());
   }
-  return load_pvh(memory, request, elf, GuestMemory::kHighRamStart);
+  return load_pvh(memory, request, elf);
 }
 
 Result<CpuState> load_elf_auto(BootMemory& memory, const BootRequest& request) {
   const auto elf = TRY(ElfImage::parse(request.kernel));
-  if (elf.pvh_entry()) return load_pvh(memory, request, elf, GuestMemory::kHighRamStart);
+  if (elf.pvh_entry()) return load_pvh(memory, request, elf);
   if (find_multiboot_header(request.kernel)) return load_multiboot(memory, request);
   return fail(
       "{}: {}-bit ELF file has neither a PVH entry nor a Multiboot header; build the kernel with CONFIG_PVH "

@@ -75,13 +75,17 @@ std::vector<StartMemory> memory_map(const BootTables& tables) {
 
 }  // namespace
 
-Result<CpuState> load_pvh(BootMemory& memory, const BootRequest& request, const ElfImage& elf,
-                          u64 initrd_limit) {
+Result<GuestPhys> load_pvh_kernel(BootMemory& memory, const ElfImage& elf) {
   const auto entry = elf.pvh_entry();
   if (!entry || !elf.is_loaded(*entry) || entry->value() >= GuestMemory::kHighRamStart) {
-    return fail("{}: its PVH entry does not lie in the loaded kernel", request.kernel.name());
+    return fail("{}: its PVH entry does not lie in the loaded kernel", elf.name());
   }
   TRY_VOID(elf.load(memory));
+  return *entry;
+}
+
+Result<CpuState> enter_pvh(BootMemory& memory, const BootRequest& request, GuestPhys entry,
+                           u64 initrd_limit) {
   const auto modules = TRY(place_modules(memory, request, initrd_limit));
   const auto map = memory_map(request.tables);
   StartInfo info = {};
@@ -96,7 +100,7 @@ Result<CpuState> load_pvh(BootMemory& memory, const BootRequest& request, const 
   const std::span<const u8> info_bytes = {reinterpret_cast<const u8*>(&info), sizeof(info)};
   const GuestPhys start_info = TRY(memory.store("PVH start info", info_bytes, 16));
   const GuestPhys gdt = TRY(store_boot_gdt(memory, false));
-  CpuState state = protected_mode_state(*entry, gdt);
+  CpuState state = protected_mode_state(entry, gdt);
   state.gpr[x86::kRbx] = start_info.value();
   return state;
 }

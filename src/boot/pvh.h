@@ -7,9 +7,11 @@
 
 namespace doppel {
 
-// Loads `elf`, which has a PVH entry, and its initrd and modules. `initrd_limit` is the first address the
-// initrd may not reach. Fails with one line for the user.
-Result<CpuState> load_pvh(BootMemory& memory, const BootRequest& request, const ElfImage& elf,
-                          u64 initrd_limit);
+// Loads `elf` and returns its PVH entry, which it has.
+Result<GuestPhys> load_pvh_kernel(BootMemory& memory, const ElfImage& elf);
+
+// Loads the initrd and modules of a kernel that is loaded and goes to `entry`. `initrd_limit` is the first
+// address the initrd may not reach. Fails with one line for the user.
+Result<CpuState> enter_pvh(BootMemory& memory, const BootRequest& request, GuestPhys entry, u64 initrd_limit);
 
 }  // namespace doppel

@@ -17,6 +17,11 @@ namespace doppel::test {
 
 inline constexpr std::size_t kPackSlack = 64 * kKiB;
 
+// What the kernel build appends to a format that does not end in its unpacked size.
+inline void append_size(std::vector<u8>& packed, u64 size) {
+  for (unsigned shift = 0; shift < 32; shift += 8) packed.push_back(static_cast<u8>(size >> shift));
+}
+
 inline std::vector<u8> pack_gzip(std::span<const u8> data) {
   std::vector<u8> out(2 * data.size() + kPackSlack);
   z_stream stream = {};
@@ -41,6 +46,7 @@ inline std::vector<u8> pack_lz4(std::span<const u8> data) {
   const u32 header[] = {0x184c2102, static_cast<u32>(count)};
   std::copy_n(reinterpret_cast<const u8*>(header), 8, out.begin());
   out.resize(8 + static_cast<std::size_t>(count));
+  append_size(out, data.size());
   return out;
 }
 
@@ -49,6 +55,7 @@ inline std::vector<u8> pack_zstd(std::span<const u8> data) {
   const size_t count = ZSTD_compress(out.data(), out.size(), data.data(), data.size(), 3);
   VERIFY(ZSTD_isError(count) == 0);
   out.resize(count);
+  append_size(out, data.size());
   return out;
 }
 
@@ -61,6 +68,7 @@ inline std::vector<u8> run_lzma(lzma_stream& stream, std::span<const u8> data) {
   VERIFY(lzma_code(&stream, LZMA_FINISH) == LZMA_STREAM_END);
   out.resize(stream.total_out);
   lzma_end(&stream);
+  append_size(out, data.size());
   return out;
 }
 

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/verify.h"
+
 namespace doppel {
 namespace {
 
@@ -77,6 +79,15 @@ void GuestMemory::note_write(GuestPhys address, u64 size) {
     address = address + chunk;
     size -= chunk;
   }
+}
+
+void GuestMemory::discard(GuestPhys address, u64 size) {
+  VERIFY(is_ram(address, size) && address.page_offset() == 0 && size % kPageSize == 0);
+  if (size == 0) return;
+  note_write(address, size);
+  const int status = ::fallocate(memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                 static_cast<off_t>(file_offset(address)), static_cast<off_t>(size));
+  if (status != 0) std::memset(host(address), 0, size);
 }
 
 void GuestMemory::visit_state(StateVisitor& visitor) {

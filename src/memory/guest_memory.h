@@ -80,11 +80,18 @@ class GuestMemory {
   // Announces a store into RAM of `size` bytes, before it happens.
   void note_write(GuestPhys address, u64 size);
 
+  // Clears whole pages of RAM and gives what backed them back to the host. is_ram() holds.
+  void discard(GuestPhys address, u64 size);
+
   // RAM contents; zero pages are not stored.
   void visit_state(StateVisitor& visitor);
 
  private:
   GuestMemory() = default;
+  // Where an address of RAM lies in the memfd.
+  u64 file_offset(GuestPhys address) const {
+    return address.value() < low_size() ? address.value() : low_size() + (address - GuestPhys(kHighRamStart));
+  }
 
   UniqueFd memfd_;
   u8* base_ = nullptr;

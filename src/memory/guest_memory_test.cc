@@ -152,6 +152,24 @@ TEST(GuestMemory, RefusedWritesAreNotAnnounced) {
   EXPECT_EQ(listener.log, "");
 }
 
+TEST(GuestMemory, DiscardedPagesReadZero) {
+  const auto memory = make_memory(3 * kGiB + kMiB);
+  FakeListener listener;
+  memory->set_code_write_listener(&listener);
+  memory->mark_code_frame(GuestPhys(4 * kGiB + 0x1000));
+  for (const u64 page : {u64{0x1000}, u64{0x2000}, 4 * kGiB, 4 * kGiB + 0x1000})
+    *memory->host(GuestPhys(page)) = 1;
+
+  memory->discard(GuestPhys(0x1000), 0x1000);
+  memory->discard(GuestPhys(4 * kGiB + 0x1000), 0x1000);
+
+  EXPECT_EQ(memory->read_value<u8>(GuestPhys(0x1000)), 0);
+  EXPECT_EQ(memory->read_value<u8>(GuestPhys(0x2000)), 1);
+  EXPECT_EQ(memory->read_value<u8>(GuestPhys(4 * kGiB)), 1);
+  EXPECT_EQ(memory->read_value<u8>(GuestPhys(4 * kGiB + 0x1000)), 0);
+  EXPECT_EQ(listener.log, "100001000+1000 ");
+}
+
 TEST(GuestMemory, ComesBackFromASavedState) {
   const auto original = make_memory();
   original->write_value<u32>(GuestPhys(0x5008), 0xdeadbeef);
