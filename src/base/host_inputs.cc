@@ -2,9 +2,9 @@
 #include "base/host_inputs.h"
 
 #include <sys/random.h>
-#include <time.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "base/verify.h"
 

@@ -3,6 +3,7 @@
 
 #include <bitset>
 #include <random>
+#include <tuple>
 
 #include "devices/device_fakes.h"
 #include "devices/registry.h"
@@ -171,7 +172,7 @@ TEST_P(DeviceConformance, SurvivesDamagedState) {
     std::vector<u8> damaged = state;
     damaged[random() % damaged.size()] = static_cast<u8>(random());
     Bench copy(GetParam());
-    (void)copy.load(damaged);  // refused or not, the device must stay usable
+    std::ignore = copy.load(damaged);  // refused or not, the device must stay usable
     hammer(copy, i, 100);
   }
 }

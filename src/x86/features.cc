@@ -68,8 +68,8 @@ std::optional<Feature> feature_by_name(std::string_view name) {
 }
 
 const FeatureSet& host_features() {
-  static const FeatureSet features = read_host_features();
-  return features;
+  static const FeatureSet kFeatures = read_host_features();
+  return kFeatures;
 }
 
 FeatureSet supported_features(const FeatureSet& host) {

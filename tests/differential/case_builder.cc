@@ -266,7 +266,7 @@ void CaseBuilder::place_vector_operand(const ZydisDecodedOperand& operand) {
   } else {
     start = static_address_;
   }
-  const unsigned number = static_cast<unsigned>(ZydisRegisterGetId(memory.index));
+  const unsigned number = static_cast<u8>(ZydisRegisterGetId(memory.index));
   const char* name = ZydisMnemonicGetString(encoding_.instruction.info.mnemonic);
   const bool has_qword_index = std::string_view(name).find("gatherq") != std::string_view::npos;
   const unsigned width = has_qword_index ? 8 : 4;

@@ -1,12 +1,12 @@
 // NativeBackend: mappings, landing pads and the fault handler around native_entry.cc.
 #include "tests/differential/native_backend.h"
 
-#include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "base/verify.h"

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/run_command.h"
 
+// NOLINTNEXTLINE(bugprone-exception-escape): of the options only parse() throws.
 int main(int argc, char** argv) {
   // The guest goes on when nobody reads its console any more.
   std::signal(SIGPIPE, SIG_IGN);

@@ -105,7 +105,7 @@ bool is_refused(const ZydisDecodedInstruction& instruction) {
 
 // The number under which the register is loaded: AH..BH lie in RAX..RBX.
 unsigned gpr_number(ZydisRegister reg) {
-  const auto id = static_cast<unsigned>(ZydisRegisterGetId(reg));
+  const unsigned id = static_cast<u8>(ZydisRegisterGetId(reg));
   if (ZydisRegisterGetClass(reg) != ZYDIS_REGCLASS_GPR8 || id < 4) return id;
   return id - 4;
 }
@@ -126,7 +126,7 @@ bool plan_register(BorrowedPlan& plan, const ZydisDecodedOperand& operand) {
       return true;
     case ZYDIS_REGCLASS_XMM:
     case ZYDIS_REGCLASS_YMM: {
-      const auto number = static_cast<unsigned>(ZydisRegisterGetId(reg));
+      const unsigned number = static_cast<u8>(ZydisRegisterGetId(reg));
       if (number >= 16) return false;
       use_register(operand, number, plan.vectors_used, plan.vectors_written);
       return true;
