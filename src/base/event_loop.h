@@ -1,0 +1,84 @@
+// EventLoop: the thread on which a machine hears of the host's file descriptors.
+#pragma once
+
+#include <poll.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "base/unique_fd.h"
+
+namespace doppel {
+
+// Someone who waits for file descriptors that change from one wait to the next, or for host time to pass.
+// Called on the loop's thread with its lock held.
+class Poller {
+ public:
+  virtual ~Poller() = default;
+  // Appends what to wait for and returns after how many milliseconds to wake at the latest; -1: whenever.
+  virtual int prepare(std::vector<pollfd>& waits) = 0;
+  // `waits` are the entries this poller appended, with their revents.
+  virtual void dispatch(std::span<const pollfd> waits) = 0;
+};
+
+// Waits on its own thread and runs every callback there with `lock` held: the machine's device lock, so that
+// back ends and devices need none of their own. Owned by the machine, which starts it before its vCPUs and
+// stops it after them. add(), remove() and post() may be called from any thread that holds the lock or from
+// before start() to after stop().
+class EventLoop {
+ public:
+  static Result<std::unique_ptr<EventLoop>> create(std::mutex& lock);
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  void start();
+  // Returns once no callback runs any more. Must not hold the lock.
+  void stop();
+
+  // A poller removes itself before it goes.
+  void add(Poller& poller);
+  void remove(Poller& poller);
+  // Makes the loop prepare its waits again.
+  void wake();
+
+ private:
+  EventLoop(std::mutex& lock, UniqueFd wake_fd);
+  void run();
+
+  std::mutex& lock_;
+  UniqueFd wake_fd_;  // an eventfd
+  std::vector<Poller*> pollers_;
+  bool is_stopping_ = false;
+  std::thread thread_;
+};
+
+// Watches one file descriptor for as long as it exists. Made, changed and destroyed with the loop's lock
+// held.
+class FdWatch final : private Poller {
+ public:
+  // `events` as for poll(2); POLLERR and POLLHUP are always reported. The descriptor outlives the watch.
+  FdWatch(EventLoop& loop, int fd, short events, std::function<void(short)> callback);
+  ~FdWatch() override;
+  FdWatch(const FdWatch&) = delete;
+  FdWatch& operator=(const FdWatch&) = delete;
+
+  void set_events(short events);
+
+ private:
+  int prepare(std::vector<pollfd>& waits) override;
+  void dispatch(std::span<const pollfd> waits) override;
+
+  EventLoop& loop_;
+  int fd_;
+  short events_;
+  std::function<void(short)> callback_;
+};
+
+}  // namespace doppel
