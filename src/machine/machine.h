@@ -10,6 +10,7 @@
 #include "base/host_inputs.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
+#include "boot/acpi_config.h"
 #include "boot/load_guest.h"
 #include "devices/registry.h"
 #include "irq/apic_bus.h"
@@ -99,6 +100,7 @@ class Machine final : private MachineControl {
           CharacterSink& console);
   Result<void> assemble();
   Result<void> load();
+  AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
   void kick_if_due();
   bool wait_until_due();
