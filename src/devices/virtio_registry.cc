@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "devices/virtio_fs.h"
+
 namespace doppel {
 
 Result<VirtioPlacement> parse_placement(const OptionList& options) {
@@ -16,7 +18,9 @@ Result<VirtioPlacement> parse_placement(const OptionList& options) {
 }
 
 std::span<const VirtioRow> virtio_rows() {
-  static constexpr std::array<VirtioRow, 0> kRows = {};
+  static constexpr auto kRows = std::to_array<VirtioRow>({
+      {"--share", "Directory served by a vhost-user daemon: TAG,socket=PATH", make_virtio_fs},
+  });
   return kRows;
 }
 

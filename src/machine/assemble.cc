@@ -91,11 +91,24 @@ Result<void> Machine::assemble() {
   return {};
 }
 
+AcpiConfig Machine::acpi_config() const {
+  AcpiConfig config;
+  config.cpu_count = config_.cpus;
+  config.has_hpet = false;
+  config.pci_memory64_base = pci_.memory64_window().base;
+  config.pci_memory64_size = pci_.memory64_window().size;
+  for (const MmioPlace& place : virtio_->mmio_places()) {
+    config.virtio_mmio.push_back(
+        {.address = place.address, .size = VirtioMmio::kSize, .interrupt = place.interrupt});
+  }
+  return config;
+}
+
 Result<void> Machine::load() {
   BootTables tables{.rsdp = GuestPhys(0), .e820 = build_e820(*memory_)};
   const GuestPhys acpi = acpi_area_start(*memory_);
   if (acpi.value() < memory_->low_size()) {
-    tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, {.cpu_count = config_.cpus}));
+    tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, acpi_config()));
   }
   const CpuState start = TRY(load_guest(*memory_, config_.boot, tables));
   vcpu_->load(start);

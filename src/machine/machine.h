@@ -10,6 +10,7 @@
 #include "base/host_inputs.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
+#include "boot/acpi_config.h"
 #include "boot/load_guest.h"
 #include "devices/registry.h"
 #include "irq/apic_bus.h"
@@ -102,6 +103,7 @@ class Machine final : private MachineControl {
   Result<void> assemble();
   Result<void> load();
   RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
+  AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
   void kick_if_due();
   bool wait_until_due();
