@@ -24,7 +24,7 @@
 namespace doppel {
 namespace {
 
-constexpr unsigned kFramesPerRun = 64;   // before others get their turn
+constexpr unsigned kFramesPerRun = 64;  // before others get their turn
 constexpr std::size_t kMaxPieces = 64;  // of one frame without copying
 
 unsigned offload_flags(const NetOffloads& offloads) {
@@ -45,9 +45,10 @@ ifreq request_for(const std::string& interface) {
 
 std::unexpected<Error> open_error(const std::string& interface, int error) {
   if (error == EPERM || error == EACCES) {
-    return fail("--net tap: no permission to use interface {}; run as root, or make it for this user with "
-                "'ip tuntap add mode tap name {} user NAME'",
-                interface, interface);
+    return fail(
+        "--net tap: no permission to use interface {}; run as root, or make it for this user with "
+        "'ip tuntap add mode tap name {} user NAME'",
+        interface, interface);
   }
   if (error == EBUSY) return fail("--net tap: interface {} is in use by another process", interface);
   if (error == EINVAL) {
@@ -76,7 +77,8 @@ Result<void> Tap::open(unsigned queue_pairs) {
   for (unsigned i = 0; i < queue_pairs; ++i) TRY_VOID(add_queue(flags));
   limits_.from_guest = {.checksum = true, .tso4 = true, .tso6 = true, .ufo = true};
   // A kernel that can pass on UDP segments also takes them.
-  limits_.from_guest.uso = ::ioctl(queues_[0].fd.get(), TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6) == 0;
+  limits_.from_guest.uso =
+      ::ioctl(queues_[0].fd.get(), TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6) == 0;
   limits_.to_guest = limits_.from_guest;
   limits_.queue_pairs = queue_pairs;
   configure({.queue_pairs = queue_pairs});
@@ -132,8 +134,8 @@ void Tap::configure(const NetDriverSettings& settings) {
       queues_[i].watch.reset();
       queues_[i].is_waiting = false;
     } else if (queues_[i].watch == nullptr) {
-      queues_[i].watch = std::make_unique<FdWatch>(
-          loop_, queues_[i].fd.get(), POLLIN, [this, i](short events) { descriptor_ready(i, events); });
+      queues_[i].watch = std::make_unique<FdWatch>(loop_, queues_[i].fd.get(), POLLIN,
+                                                   [this, i](short events) { descriptor_ready(i, events); });
     }
   }
 }
@@ -172,7 +174,8 @@ void Tap::write_failed(int error) {
     return;
   }
   // EIO: the interface is down.
-  if (!has_logged_write_) LOG_WARNING("interface {}: frames are dropped: {}", interface_, std::strerror(error));
+  if (!has_logged_write_)
+    LOG_WARNING("interface {}: frames are dropped: {}", interface_, std::strerror(error));
   has_logged_write_ = true;
 }
 

@@ -10,8 +10,9 @@
 
 namespace doppel {
 
-// The interface is used when it exists and made for as long as we run when it does not; giving it addresses and
-// bringing it up is the host's affair. The guest's link is up while the interface is. Owned by the machine.
+// The interface is used when it exists and made for as long as we run when it does not; giving it addresses
+// and bringing it up is the host's affair. The guest's link is up while the interface is. Owned by the
+// machine.
 class Tap final : public NetBackend {
  public:
   static constexpr unsigned kMaxQueuePairs = 16;
