@@ -32,9 +32,10 @@ u64 features_to_guest(const NetOffloads& offloads) {
 
 }  // namespace
 
-VirtioNet::VirtioNet(const VirtioNetSettings& settings, NetBackend& backend, TimerQueue& timers)
+VirtioNet::VirtioNet(const VirtioNetSettings& settings, std::unique_ptr<NetBackend> backend,
+                     TimerQueue& timers)
     : settings_(settings),
-      backend_(backend),
+      backend_(std::move(backend)),
       timers_(timers),
       queue_sizes_(2 * settings.queue_pairs, kTransferQueueSize),
       mac_(settings.mac),
@@ -43,10 +44,10 @@ VirtioNet::VirtioNet(const VirtioNetSettings& settings, NetBackend& backend, Tim
       limit_timer_(timers, [this] { limits_passed(); }) {
   VERIFY(settings.queue_pairs >= 1 && settings.queue_pairs <= kMaxQueuePairs);
   queue_sizes_.push_back(kControlQueueSize);
-  backend_.set_receiver(this);
+  backend_->set_receiver(this);
 }
 
-VirtioNet::~VirtioNet() { backend_.set_receiver(nullptr); }
+VirtioNet::~VirtioNet() { backend_->set_receiver(nullptr); }
 
 void VirtioNet::reset() {
   mac_ = settings_.mac;
@@ -57,7 +58,7 @@ void VirtioNet::reset() {
 }
 
 u64 VirtioNet::device_features() const {
-  const NetLimits& limits = backend_.limits();
+  const NetLimits& limits = backend_->limits();
   u64 features = kMac | kMergeableBuffers | kStatus | kControlQueue | kControlReceive | kControlReceiveExtra |
                  kControlVlan | kControlMac | kGuestAnnounce;
   features |= features_from_guest(limits.from_guest) | features_to_guest(limits.to_guest);
@@ -67,7 +68,7 @@ u64 VirtioNet::device_features() const {
 }
 
 u16 VirtioNet::status() const {
-  return static_cast<u16>((backend_.is_link_up() ? kStatusLinkUp : 0) |
+  return static_cast<u16>((backend_->is_link_up() ? kStatusLinkUp : 0) |
                           (is_announcing_ ? kStatusAnnounce : 0));
 }
 
@@ -75,7 +76,7 @@ void VirtioNet::read_config(u64 offset, std::span<u8> data) {
   const VirtioNetConfigSpace config{.mac = mac_,
                                     .status = status(),
                                     .max_queue_pairs = static_cast<u16>(settings_.queue_pairs),
-                                    .mtu = backend_.limits().mtu};
+                                    .mtu = backend_->limits().mtu};
   std::ranges::fill(data, u8(0));
   if (offset >= sizeof(config)) return;
   const std::size_t size = std::min<std::size_t>(data.size(), sizeof(config) - offset);
@@ -106,19 +107,19 @@ unsigned VirtioNet::control_index() const { return has(kMultiQueue) ? 2 * settin
 void VirtioNet::update_backend() {
   const auto wants = [this](u64 bits) { return (guest_offloads_ & bits) == bits; };
   const bool has_checksum = wants(kGuestChecksum);
-  backend_.configure({.offloads = {.checksum = has_checksum,
-                                   .tso4 = has_checksum && wants(kGuestTso4),
-                                   .tso6 = has_checksum && wants(kGuestTso6),
-                                   .ufo = has_checksum && wants(kGuestUfo),
-                                   .uso = has_checksum && wants(kGuestUso4 | kGuestUso6)},
-                      .queue_pairs = queue_pairs_});
+  backend_->configure({.offloads = {.checksum = has_checksum,
+                                    .tso4 = has_checksum && wants(kGuestTso4),
+                                    .tso6 = has_checksum && wants(kGuestTso6),
+                                    .ufo = has_checksum && wants(kGuestUfo),
+                                    .uso = has_checksum && wants(kGuestUso4 | kGuestUso6)},
+                       .queue_pairs = queue_pairs_});
 }
 
 void VirtioNet::queue_notified(unsigned index) {
   if (index == control_index() && has(kControlQueue)) return run_control_commands();
   if (index / 2 >= queue_pairs_) return;
   if (index % 2 == 0) {
-    backend_.receive_ready(index / 2);
+    backend_->receive_ready(index / 2);
   } else {
     send_frames(index / 2);
   }
@@ -136,6 +137,7 @@ bool VirtioNet::announce() {
 }
 
 void VirtioNet::visit_state(StateVisitor& visitor) {
+  visitor.field("permanent_mac", settings_.mac);
   visitor.field("mac", mac_);
   visitor.field("queue_pairs", queue_pairs_);
   visitor.field("guest_offloads", guest_offloads_);

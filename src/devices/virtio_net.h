@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <vector>
 
 #include "base/timer_queue.h"
@@ -36,8 +37,8 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
  public:
   static constexpr unsigned kMaxQueuePairs = 16;
 
-  // `backend` and `timers` outlive it.
-  VirtioNet(const VirtioNetSettings& settings, NetBackend& backend, TimerQueue& timers);
+  // `timers` outlive it.
+  VirtioNet(const VirtioNetSettings& settings, std::unique_ptr<NetBackend> backend, TimerQueue& timers);
   ~VirtioNet() override;
   VirtioNet(const VirtioNet&) = delete;
   VirtioNet& operator=(const VirtioNet&) = delete;
@@ -92,8 +93,8 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   bool set_queue_pairs(u8 command, std::span<const u8> data);
   bool set_guest_offloads(u8 command, std::span<const u8> data);
 
-  VirtioNetSettings settings_;
-  NetBackend& backend_;
+  VirtioNetSettings settings_;  // a loaded state brings its own address
+  std::unique_ptr<NetBackend> backend_;
   TimerQueue& timers_;
   std::vector<u16> queue_sizes_;
 

@@ -100,7 +100,7 @@ TEST_P(VirtioNetControlTest, TheDriverMayTurnOffloadsOff) {
   const u64 only_checksum = kGuestChecksum;
   const std::string data(reinterpret_cast<const char*>(&only_checksum), sizeof(only_checksum));
   EXPECT_EQ(command(kClassGuestOffloads, 0, data), kAnswerOk);
-  EXPECT_EQ(backend_.driver.offloads, NetOffloads{.checksum = true});
+  EXPECT_EQ(backend_->driver.offloads, NetOffloads{.checksum = true});
   EXPECT_EQ(command(kClassGuestOffloads, 0, std::string(8, '\xff')), kAnswerError);
 }
 
@@ -120,14 +120,14 @@ TEST_P(VirtioNetControlTest, SeveralQueuePairsAndAnswersOnTheSendersPair) {
   EXPECT_EQ(command(kClassMultiQueue, 0, {"\4\0", 2}, 6), kAnswerError);
   EXPECT_EQ(command(kClassMultiQueue, 0, {"\0\0", 2}, 6), kAnswerError);
   EXPECT_EQ(command(kClassMultiQueue, 0, {"\3\0", 2}, 6), kAnswerOk);
-  EXPECT_EQ(backend_.driver.queue_pairs, 3u);
+  EXPECT_EQ(backend_->driver.queue_pairs, 3u);
   for (unsigned pair = 0; pair < 3; ++pair) offer_buffer(200, pair);
   // An IPv4 packet between ports 7 and 9, and back.
   std::string there(60, '\0');
   there.replace(12, 3, {"\x08\0\x45", 3});
   there.replace(26, 12, {"\1\1\1\1\2\2\2\2\0\7\0\x09", 12});
   send({}, there, 2);
-  EXPECT_EQ(backend_.queues.back(), 2u);
+  EXPECT_EQ(backend_->queues.back(), 2u);
   std::vector<u8> back(there.begin(), there.end());
   std::ranges::copy(kMacAddress, back.begin());
   const u8 addresses[] = {2, 2, 2, 2, 1, 1, 1, 1, 0, 9, 0, 7};

@@ -51,14 +51,17 @@ class VirtioNetFixture : public testing::TestWithParam<bool> {
       .checksum = true, .tso4 = true, .tso6 = true, .ufo = true, .uso = true};
 
   VirtioNetFixture() {
-    backend_.offered = {.from_guest = kAllOffloads, .to_guest = kAllOffloads, .mtu = 9000};
+    offered_ = {.from_guest = kAllOffloads, .to_guest = kAllOffloads, .mtu = 9000};
     make({.mac = kMacAddress});
   }
   void make(const VirtioNetSettings& settings) {
     driver_.reset();
     core_.reset();
     card_.reset();
-    card_ = std::make_unique<VirtioNet>(settings, backend_, timers_);
+    auto backend = std::make_unique<FakeNetBackend>();
+    backend_ = backend.get();
+    backend_->offered = offered_;
+    card_ = std::make_unique<VirtioNet>(settings, std::move(backend), timers_);
     core_ = std::make_unique<VirtioTransportCore>(*memory_, *card_, VirtioOptions{.has_packed = true},
                                                   interrupts_);
     core_->reset();
@@ -77,8 +80,8 @@ class VirtioNetFixture : public testing::TestWithParam<bool> {
     return bytes;
   }
   bool receive(const std::vector<u8>& bytes, const NetHeader& header = {}) {
-    const bool is_taken = backend_.receiver().receive(0, header, bytes);
-    backend_.receiver().receive_done();
+    const bool is_taken = backend_->receiver().receive(0, header, bytes);
+    backend_->receiver().receive_done();
     return is_taken;
   }
   TestPiece offer_buffer(u32 size, unsigned pair = 0) {
@@ -108,7 +111,8 @@ class VirtioNetFixture : public testing::TestWithParam<bool> {
   std::unique_ptr<GuestMemory> memory_ = *GuestMemory::create(8 * kMiB);
   FakeInputs inputs_;
   TimerQueue timers_{inputs_};
-  FakeNetBackend backend_;
+  NetLimits offered_;
+  FakeNetBackend* backend_ = nullptr;  // the card's
   FakeVirtioInterrupts interrupts_;
   std::unique_ptr<VirtioNet> card_;
   std::unique_ptr<VirtioTransportCore> core_;

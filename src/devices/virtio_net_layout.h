@@ -1,9 +1,7 @@
 // Feature bits, configuration and control commands of virtio network devices. virtio 1.2 section 5.1.
 #pragma once
 
-#include <array>
-
-#include "base/types.h"
+#include "net/mac_address.h"
 
 namespace doppel {
 
@@ -53,8 +51,6 @@ inline constexpr u8 kVlanAdd = 0;
 inline constexpr u8 kVlanRemove = 1;
 
 }  // namespace virtio_net
-
-using MacAddress = std::array<u8, 6>;
 
 // 5.1.4; what follows is not offered.
 struct VirtioNetConfigSpace {

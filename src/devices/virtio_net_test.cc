@@ -12,8 +12,8 @@ TEST_P(VirtioNetTest, SendsFramesWithoutTheirHeaders) {
   ASSERT_TRUE(start());
   send({}, std::string(60, 'a'));
   send({}, std::string(61, 'b'));
-  ASSERT_EQ(backend_.frames.size(), 2u);
-  EXPECT_EQ(backend_.frames[1], std::string(61, 'b'));
+  ASSERT_EQ(backend_->frames.size(), 2u);
+  EXPECT_EQ(backend_->frames[1], std::string(61, 'b'));
   EXPECT_TRUE(driver_->take(1));
   EXPECT_EQ(card_->sent().frames, 2u);
   EXPECT_EQ(card_->sent().bytes, 121u);
@@ -26,7 +26,7 @@ TEST_P(VirtioNetTest, OneNotificationAnswersARunOfFrames) {
         std::array{driver_->readable_value(NetHeader{}), driver_->readable(std::string(60, 'a'))});
   }
   driver_->kick(1);
-  EXPECT_EQ(backend_.frames.size(), 10u);
+  EXPECT_EQ(backend_->frames.size(), 10u);
   EXPECT_EQ(interrupts_.queue_interrupts, 1u);
 }
 
@@ -60,7 +60,7 @@ TEST_P(VirtioNetTest, RefusesAFrameUntilThereAreBuffers) {
   EXPECT_FALSE(receive(frame(150)));
   EXPECT_FALSE(driver_->take(0));
   offer_buffer(100);
-  EXPECT_GT(backend_.ready_calls, 0u);
+  EXPECT_GT(backend_->ready_calls, 0u);
   EXPECT_TRUE(receive(frame(150)));
   EXPECT_EQ(card_->received().drops, 0u);
 }
@@ -95,11 +95,11 @@ TEST_P(VirtioNetTest, PassesOnlyNegotiatedOffloads) {
   send({.flags = 1, .gso_type = NetHeader::kGsoTcp6, .gso_size = 1400, .checksum_start = 34},
        std::string(99, 'a'));
   send({.flags = 0xff, .gso_type = 0x77, .buffer_count = 5}, std::string(99, 'a'));
-  ASSERT_EQ(backend_.headers.size(), 3u);
-  EXPECT_EQ(backend_.headers[0].gso_size, 1400);
-  EXPECT_EQ(backend_.headers[1].gso_type, NetHeader::kGsoNone);
-  EXPECT_EQ(backend_.headers[2].flags, NetHeader::kNeedsChecksum);
-  EXPECT_EQ(backend_.headers[2].buffer_count, 0);
+  ASSERT_EQ(backend_->headers.size(), 3u);
+  EXPECT_EQ(backend_->headers[0].gso_size, 1400);
+  EXPECT_EQ(backend_->headers[1].gso_type, NetHeader::kGsoNone);
+  EXPECT_EQ(backend_->headers[2].flags, NetHeader::kNeedsChecksum);
+  EXPECT_EQ(backend_->headers[2].buffer_count, 0);
 }
 
 TEST_P(VirtioNetTest, DropsFramesOfImpossibleSizes) {
@@ -109,10 +109,10 @@ TEST_P(VirtioNetTest, DropsFramesOfImpossibleSizes) {
   driver_->send(1, {driver_->readable("short")});
   driver_->send(1, {driver_->writable(100)});
   send({}, std::string(kMaxFrameSize + 1, 'a'));
-  EXPECT_EQ(backend_.frames.size(), 0u);
+  EXPECT_EQ(backend_->frames.size(), 0u);
   EXPECT_EQ(card_->sent().drops, 5u);
   send({}, std::string(kMaxFrameSize, 'a'));
-  EXPECT_EQ(backend_.frames.size(), 1u);
+  EXPECT_EQ(backend_->frames.size(), 1u);
 }
 
 TEST_P(VirtioNetTest, ShowsItsConfiguration) {
@@ -125,26 +125,26 @@ TEST_P(VirtioNetTest, ShowsItsConfiguration) {
 }
 
 TEST_P(VirtioNetTest, OffersOnlyWhatTheBackEndCan) {
-  backend_.offered = {};
+  offered_ = {};
   make({.mac = kMacAddress});
   const u64 offered = card_->device_features();
   EXPECT_EQ(offered & (kChecksum | kGuestChecksum | kHostTso4 | kGuestTso4 | kMtu | kMultiQueue), 0u);
-  backend_.offered.from_guest = {.checksum = true, .tso4 = true};
+  backend_->offered.from_guest = {.checksum = true, .tso4 = true};
   EXPECT_EQ(card_->device_features() & (kChecksum | kHostTso4 | kHostTso6), kChecksum | kHostTso4);
 }
 
 TEST_P(VirtioNetTest, TellsTheBackEndWhatTheDriverAccepted) {
   ASSERT_TRUE(start(kEvery & ~kGuestTso6));
-  EXPECT_TRUE(backend_.driver.offloads.tso4);
-  EXPECT_FALSE(backend_.driver.offloads.tso6);
+  EXPECT_TRUE(backend_->driver.offloads.tso4);
+  EXPECT_FALSE(backend_->driver.offloads.tso6);
   ASSERT_TRUE(start(kEvery & ~kGuestChecksum));
-  EXPECT_EQ(backend_.driver.offloads, NetOffloads{});
+  EXPECT_EQ(backend_->driver.offloads, NetOffloads{});
 }
 
 TEST_P(VirtioNetTest, TellsTheDriverOfTheLink) {
   ASSERT_TRUE(start());
-  backend_.is_up = false;
-  backend_.receiver().link_changed(false);
+  backend_->is_up = false;
+  backend_->receiver().link_changed(false);
   EXPECT_EQ(interrupts_.config_interrupts, 1u);
   EXPECT_EQ(config<u16>(6), 0);
   send({}, std::string(60, 'a'));
@@ -156,11 +156,11 @@ TEST_P(VirtioNetTest, LimitsTheRateOfSending) {
   ASSERT_TRUE(start());
   send({}, std::string(70, 'a'));
   send({}, std::string(70, 'b'));
-  EXPECT_EQ(backend_.frames.size(), 1u);
+  EXPECT_EQ(backend_->frames.size(), 1u);
   inputs_.advance(timers_, std::chrono::milliseconds(63));
-  EXPECT_EQ(backend_.frames.size(), 1u);
+  EXPECT_EQ(backend_->frames.size(), 1u);
   inputs_.advance(timers_, std::chrono::milliseconds(1));
-  EXPECT_EQ(backend_.frames.size(), 2u);  // 2 x 82 bytes with headers: 64 more than the burst
+  EXPECT_EQ(backend_->frames.size(), 2u);  // 2 x 82 bytes with headers: 64 more than the burst
 }
 
 TEST_P(VirtioNetTest, LimitsTheRateOfReceiving) {
@@ -170,9 +170,9 @@ TEST_P(VirtioNetTest, LimitsTheRateOfReceiving) {
   offer_buffer(200);
   EXPECT_TRUE(receive(frame(100)));
   EXPECT_FALSE(receive(frame(100)));
-  backend_.ready_calls = 0;
+  backend_->ready_calls = 0;
   inputs_.advance(timers_, std::chrono::milliseconds(100));
-  EXPECT_EQ(backend_.ready_calls, 1u);
+  EXPECT_EQ(backend_->ready_calls, 1u);
   EXPECT_TRUE(receive(frame(100)));
 }
 
@@ -192,8 +192,8 @@ TEST_P(VirtioNetTest, StateComesBack) {
   StateSaver again;
   core_->visit_state(again);
   EXPECT_EQ(again.take(), saved);
-  EXPECT_EQ(backend_.driver.queue_pairs, 2u);
-  EXPECT_TRUE(backend_.driver.offloads.tso4);
+  EXPECT_EQ(backend_->driver.queue_pairs, 2u);
+  EXPECT_TRUE(backend_->driver.offloads.tso4);
 }
 
 TEST_P(VirtioNetTest, AnnouncesItselfAfterARestore) {

@@ -40,7 +40,7 @@ void VirtioNet::limits_passed() {
   if (host_ == nullptr) return;
   for (unsigned pair = 0; pair < queue_pairs_; ++pair) {
     if (host_->queue(2 * pair + 1).is_enabled()) send_frames(pair);
-    backend_.receive_ready(pair);
+    backend_->receive_ready(pair);
   }
 }
 
@@ -52,7 +52,7 @@ void VirtioNet::send_frame(unsigned pair, const DescriptorChain& chain) {
     ++sent_.drops;
     return;
   }
-  if (!backend_.is_link_up()) {
+  if (!backend_->is_link_up()) {
     ++sent_.drops;
     return;
   }
@@ -63,7 +63,7 @@ void VirtioNet::send_frame(unsigned pair, const DescriptorChain& chain) {
     steering_.sent(pair, std::span(start).first(chain.read(sizeof(NetHeader), start)));
   }
   const IovecList frame = chain.readable_slice(sizeof(NetHeader), size);
-  backend_.send(pair, checked_header(*header), frame.span());
+  backend_->send(pair, checked_header(*header), frame.span());
 }
 
 // What the driver may ask for is what it negotiated (5.1.6.2.1); the rest is not done.
@@ -88,7 +88,7 @@ bool VirtioNet::receive(unsigned queue_pair, const NetHeader& header, std::span<
     ++received_.drops;
     return true;
   }
-  const bool steers = queue_pairs_ > 1 && backend_.limits().queue_pairs == 1;
+  const bool steers = queue_pairs_ > 1 && backend_->limits().queue_pairs == 1;
   const unsigned pair = steers ? steering_.queue_for(frame) : queue_pair;
   VirtQueue& queue = host_->queue(2 * (pair < queue_pairs_ ? pair : 0));
   if (!queue.is_enabled() || queue.is_broken()) {

@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "devices/virtio_net_option.h"
+
 namespace doppel {
 
 Result<VirtioPlacement> parse_placement(const OptionList& options) {
@@ -16,7 +18,12 @@ Result<VirtioPlacement> parse_placement(const OptionList& options) {
 }
 
 std::span<const VirtioRow> virtio_rows() {
-  static constexpr std::array<VirtioRow, 0> kRows = {};
+  static constexpr std::array kRows = {
+      VirtioRow{"--net",
+                "network card: user[,hostfwd=tcp:[ADDRESS]:PORT-:PORT]..., tap,ifname=NAME or "
+                "socket,listen=PATH|connect=PATH",
+                make_virtio_net},
+  };
   return kRows;
 }
 
