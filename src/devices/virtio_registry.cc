@@ -4,6 +4,7 @@
 #include <array>
 
 #include "devices/virtio_fs.h"
+#include "devices/virtio_net_option.h"
 
 namespace doppel {
 
@@ -19,7 +20,11 @@ Result<VirtioPlacement> parse_placement(const OptionList& options) {
 
 std::span<const VirtioRow> virtio_rows() {
   static constexpr auto kRows = std::to_array<VirtioRow>({
-      {"--share", "Directory served by a vhost-user daemon: TAG,socket=PATH", make_virtio_fs},
+      {"--net",
+       "network card: user[,hostfwd=tcp:[ADDRESS]:PORT-:PORT]..., tap,ifname=NAME or "
+       "socket,listen=PATH|connect=PATH",
+       make_virtio_net},
+      {"--share", "directory served by a vhost-user daemon: TAG,socket=PATH", make_virtio_fs},
   });
   return kRows;
 }
