@@ -52,12 +52,13 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
       pit_(timers_, router_.isa(0)),
       system_control_(timers_, pit_),
       rtc_(timers_, router_.isa(8), {memory_->low_size(), memory_->high_size()}),
+      pci_(buses_, apic_bus_, router_, pic_, *memory_),
       devices_(
           make_devices({.timers = timers_,
                         .machine = *this,
                         .console = console,
                         .isa_irq = [this](unsigned index) -> InterruptLine& { return router_.isa(index); },
-                        .pci_config_address = &pci_host_.address_ports()})) {
+                        .pci_config_address = &pci_.host().address_ports()})) {
   if (config.clock == ClockSource::kInstructions) {
     instruction_inputs_ = static_cast<InstructionInputs*>(inputs_.get());
   }
@@ -91,8 +92,7 @@ Result<void> Machine::assemble() {
   TRY_VOID(buses_.ports.add(kPitPorts.base, kPitPorts.size, pit_, "pit"));
   TRY_VOID(buses_.ports.add(kPitSpeakerPort.base, kPitSpeakerPort.size, system_control_, "system control"));
   TRY_VOID(buses_.ports.add(kRtcPorts.base, kRtcPorts.size, rtc_, "rtc"));
-  TRY_VOID(buses_.ports.add(kPciConfigDataPorts.base, kPciConfigDataPorts.size, pci_host_.data_ports(),
-                            "pci host"));
+  TRY_VOID(pci_.assemble());
   TRY_VOID(buses_.memory.add(kIoApicAddress, kPageSize, io_apic_, "ioapic"));
   for (DeviceParts& device : devices_) {
     for (const MappedRange& range : device.ranges) {
@@ -102,9 +102,13 @@ Result<void> Machine::assemble() {
     if (device.console_input != nullptr) console_input_ = device.console_input;
     if (device.power_button != nullptr) power_button_ = device.power_button;
   }
+  const VirtioEnvironment environment{.memory = *memory_, .timers = timers_, .loop = loop_.get()};
+  virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
+  for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
   vcpus_.cpu(0).platform.lapic().configure_virtual_wire();
+  pci_.prepare();
   return {};
 }
 
@@ -138,11 +142,24 @@ Result<void> Machine::make_event_loop() {
   return {};
 }
 
+AcpiConfig Machine::acpi_config() const {
+  AcpiConfig config;
+  config.cpu_count = config_.cpus;
+  config.has_hpet = false;
+  config.pci_memory64_base = pci_.memory64_window().base;
+  config.pci_memory64_size = pci_.memory64_window().size;
+  for (const MmioPlace& place : virtio_->mmio_places()) {
+    config.virtio_mmio.push_back(
+        {.address = place.address, .size = VirtioMmio::kSize, .interrupt = place.interrupt});
+  }
+  return config;
+}
+
 Result<void> Machine::load() {
   BootTables tables{.rsdp = GuestPhys(0), .e820 = build_e820(*memory_)};
   const GuestPhys acpi = acpi_area_start(*memory_);
   if (acpi.value() < memory_->low_size()) {
-    tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, {.cpu_count = config_.cpus}));
+    tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, acpi_config()));
   }
   const CpuState start = TRY(load_guest(*memory_, config_.boot, tables));
   vcpus_.cpu(0).engine->load(start);

@@ -81,8 +81,9 @@ std::vector<Component*> Machine::components() {
     all.push_back(&platform.lapic());
     all.push_back(&platform.paravirt());
   }
-  all.insert(all.end(), {&io_apic_, &pic_, &pit_, &system_control_, &rtc_, &pci_host_});
+  all.insert(all.end(), {&io_apic_, &pic_, &pit_, &system_control_, &rtc_, &pci_.host()});
   for (DeviceParts& device : devices_) all.push_back(device.component.get());
+  std::ranges::copy(virtio_->components(), std::back_inserter(all));
   return all;
 }
 

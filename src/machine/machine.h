@@ -9,8 +9,8 @@
 #include "base/host_inputs.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
+#include "boot/acpi_config.h"
 #include "boot/load_guest.h"
-#include "devices/pci_host.h"
 #include "devices/registry.h"
 #include "irq/apic_bus.h"
 #include "irq/io_apic.h"
@@ -18,9 +18,11 @@
 #include "irq/pic.h"
 #include "irq/pit.h"
 #include "irq/rtc.h"
+#include "machine/pci_platform.h"
 #include "machine/run_result.h"
 #include "machine/timer_alarm.h"
 #include "machine/vcpu_set.h"
+#include "machine/virtio_slots.h"
 #include "x86/cpuid.h"
 
 namespace doppel {
@@ -37,6 +39,7 @@ struct MachineConfig {
   std::vector<unsigned> host_cpus = {};    // vCPU i runs on the (i modulo size)th of these; empty: anywhere
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
+  std::vector<DeviceOption> devices;  // in the order in which they are plugged in
 };
 
 enum class StateScope : u8 { kAll, kRegisters };  // with RAM, or without
@@ -92,6 +95,7 @@ class Machine final : private MachineControl {
           CharacterSink& console);
   Result<void> assemble();
   Result<void> load();
+  AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
   Result<void> make_vcpus();
   Result<void> make_event_loop();
@@ -116,10 +120,11 @@ class Machine final : private MachineControl {
   Pit pit_;
   SystemControlPort system_control_;
   Rtc rtc_;
-  PciHost pci_host_;
+  PciPlatform pci_;
   std::vector<DeviceParts> devices_;
-  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
   std::unique_ptr<TimerAlarm> alarm_;
+  std::unique_ptr<VirtioSlots> virtio_;
   ConsoleInput* console_input_ = nullptr;
   PowerButton* power_button_ = nullptr;
   std::vector<u8> typed_;  // with the device lock: console input not yet taken by the device

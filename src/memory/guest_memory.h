@@ -46,6 +46,9 @@ class GuestMemory {
   // Host pointer for an address for which is_ram() holds. Writers through it call note_write() afterwards.
   u8* host(GuestPhys address) const { return base_ + address.value(); }
 
+  // The file that RAM is: low RAM from offset 0, then what lies above 4 GiB. For those who map it elsewhere.
+  int memfd() const { return memfd_.get(); }
+
   // Copies out of and into RAM; false (and nothing copied) when any byte is not RAM. Aligned 1, 2, 4 or 8
   // bytes are copied as one. `writer`: the vCPU whose own store it is.
   bool read(GuestPhys address, std::span<u8> out) const;
