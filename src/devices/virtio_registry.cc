@@ -1,43 +1,34 @@
-// The table of virtio devices. A new one adds its include, its maker and one row.
+// The table of virtio devices. A new device adds its include, its maker and one row.
 #include "devices/virtio_registry.h"
 
-#include <algorithm>
 #include <array>
 
+#include "devices/virtio_options.h"
+
 namespace doppel {
-namespace {
 
-MadeVirtioDevice make_rng(const VirtioDeviceConfig& config, TimerQueue& timers) {
-  return {.device = std::make_unique<VirtioRng>(timers, config.entropy_limit)};
+Result<VirtioPlacement> parse_placement(const OptionList& options) {
+  static constexpr OptionChoice<VirtioTransport> kTransports[] = {{"pci", VirtioTransport::kPci},
+                                                                  {"mmio", VirtioTransport::kMmio}};
+  static constexpr OptionChoice<bool> kRings[] = {{"split", false}, {"packed", true}};
+  VirtioPlacement placement;
+  placement.transport = TRY(options.choice(kTransportKey.name, VirtioTransport::kPci, kTransports));
+  placement.offers_packed = TRY(options.choice(kRingKey.name, false, kRings));
+  return placement;
 }
 
-MadeVirtioDevice make_console(const VirtioDeviceConfig& config, TimerQueue&) {
-  std::vector<ConsolePortConfig> ports = config.ports;
-  if (ports.empty()) ports.push_back({.name = "console", .is_console = true});
-  auto device = std::make_unique<VirtioConsole>(std::move(ports));
-  VirtioConsole* console = device.get();
-  return {.device = std::move(device), .console = console};
-}
-
-MadeVirtioDevice make_balloon(const VirtioDeviceConfig& config, TimerQueue&) {
-  auto device = std::make_unique<VirtioBalloon>(config.balloon);
-  VirtioBalloon* balloon = device.get();
-  return {.device = std::move(device), .balloon = balloon};
-}
-
-constexpr std::array kRows = {
-    VirtioDeviceRow{"rng", make_rng},
-    VirtioDeviceRow{"console", make_console},
-    VirtioDeviceRow{"balloon", make_balloon},
-};
-
-}  // namespace
-
-std::span<const VirtioDeviceRow> virtio_device_rows() { return kRows; }
-
-const VirtioDeviceRow* find_virtio_device(std::string_view name) {
-  const auto* row = std::ranges::find(kRows, name, &VirtioDeviceRow::name);
-  return row == kRows.end() ? nullptr : row;
+std::span<const VirtioRow> virtio_rows() {
+  static constexpr std::array kRows = {
+      VirtioRow{"--rng", "entropy device: on[,rate=BYTES][,burst=BYTES]; rate is per second",
+                make_virtio_rng},
+      VirtioRow{
+          "--balloon",
+          "memory balloon of SIZE to begin with: SIZE[,statistics=on|off][,oom=on|off][,reporting=on|off]",
+          make_virtio_balloon},
+      VirtioRow{"--console", "virtio console: terminal (which then takes what is typed) or none",
+                make_virtio_console},
+  };
+  return kRows;
 }
 
 }  // namespace doppel
