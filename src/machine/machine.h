@@ -11,7 +11,6 @@
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
 #include "boot/load_guest.h"
-#include "devices/pci_host.h"
 #include "devices/registry.h"
 #include "irq/apic_bus.h"
 #include "irq/io_apic.h"
@@ -19,6 +18,7 @@
 #include "irq/pic.h"
 #include "irq/pit.h"
 #include "irq/rtc.h"
+#include "machine/pci_platform.h"
 #include "machine/vcpu_platform.h"
 #include "x86/cpuid.h"
 
@@ -123,7 +123,7 @@ class Machine final : private MachineControl {
   Pit pit_;
   SystemControlPort system_control_;
   Rtc rtc_;
-  PciHost pci_host_;
+  PciPlatform pci_;
   std::vector<DeviceParts> devices_;
   std::unique_ptr<Vcpu> vcpu_;
   ConsoleInput* console_input_ = nullptr;

@@ -74,6 +74,10 @@ class DescriptorChain {
   bool append(GuestPhys address, u32 length, bool is_writable);
   void set_token(ChainToken token) { token_ = token; }
 
+  // Which life of its queue a chain belongs to: it is of no use after a reset. Not part of the state.
+  u32 queue_life() const { return queue_life_; }
+  void set_queue_life(u32 life) { queue_life_ = life; }
+
  private:
   GuestPhys guest_address(const void* host) const {
     return GuestPhys(static_cast<u64>(static_cast<const u8*>(host) - memory_->host(GuestPhys(0))));
@@ -82,6 +86,7 @@ class DescriptorChain {
 
   GuestMemory* memory_ = nullptr;
   ChainToken token_;
+  u32 queue_life_ = 0;
   IovecList parts_;  // readable ones first
   std::size_t readable_count_ = 0;
   u64 readable_size_ = 0;

@@ -29,6 +29,7 @@ bool VirtQueue::enable(const RingLayout& layout) {
 }
 
 void VirtQueue::reset() {
+  ++life_;
   layout_ = {};
   split_.reset();
   packed_.reset();
@@ -56,6 +57,7 @@ std::optional<DescriptorChain> VirtQueue::pop() {
   RingStatus status = next();
   if (status == RingStatus::kEmpty && !is_notify_disabled_ && enable_notifications()) status = next();
   if (status == RingStatus::kChain) {
+    chain->set_queue_life(life_);
     in_flight_ += chain->token().slots;
     if (in_flight_ <= layout_.size) return chain;
     status = RingStatus::kBroken;
@@ -65,7 +67,7 @@ std::optional<DescriptorChain> VirtQueue::pop() {
 }
 
 void VirtQueue::undo_pop(const DescriptorChain& chain) {
-  if (!is_enabled_ || is_broken_) return;
+  if (!is_enabled_ || is_broken_ || chain.queue_life() != life_) return;
   const u16 slots = chain.token().slots;
   if (layout_.is_packed) {
     packed_.undo(slots);
@@ -84,6 +86,7 @@ void VirtQueue::push_together(std::span<const UsedBuffer> buffers) {
   if (!is_enabled_ || is_broken_ || buffers.empty()) return;
   u16 count = 0;
   for (const UsedBuffer& buffer : buffers) {
+    if (buffer.chain->queue_life() != life_) continue;
     VERIFY(buffer.written <= buffer.chain->writable_size());
     // Once more after the writes: another CPU may have decoded the frame while they were under way.
     buffer.chain->announce_writes(0, buffer.written);
@@ -129,6 +132,7 @@ void VirtQueue::visit_chain(StateVisitor& visitor, DescriptorChain& chain) {
   const ChainToken token = chain.token();
   const bool is_good =
       layout_.is_packed ? token.slots <= layout_.size : token.slots == 1 && token.id < layout_.size;
+  chain.set_queue_life(life_);
   if (is_good) return;
   chain = DescriptorChain(memory_);
   visitor.reject("descriptor chain of another queue");

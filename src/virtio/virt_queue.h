@@ -43,7 +43,8 @@ class VirtQueue {
   // Takes back the last pop()s, latest first: the chains are available again.
   void undo_pop(const DescriptorChain& chain);
 
-  // Gives a chain back; the driver sees it at once. VirtioHost::notify_queue() then tells the driver.
+  // Gives a chain back; the driver sees it at once. A chain popped before a reset is ignored.
+  // VirtioHost::notify_queue() then tells the driver.
   void push(const DescriptorChain& chain, u32 written);
   // Several at once: the driver sees all or none of them (a packet in mergeable buffers).
   void push_together(std::span<const UsedBuffer> buffers);
@@ -81,6 +82,7 @@ class VirtQueue {
   RingLayout layout_;
   SplitRing split_;
   PackedRing packed_;
+  u32 life_ = 0;       // raised by each reset
   u32 in_flight_ = 0;  // ring slots of chains popped and not pushed
   bool is_enabled_ = false;
   bool is_notify_disabled_ = false;
