@@ -112,19 +112,11 @@ Result<void> NbdBackend::ask_server(bool is_read_only) {
 void NbdBackend::submit(BlockRequest& request) {
   jobs_.push_back(std::make_unique<Job>());
   jobs_.back()->request = &request;
-  if (loop_ == nullptr) {
-    while (!jobs_.empty()) {
-      issue_all();
-      finish_jobs();
-      if (!jobs_.empty()) wait_once();
-      finish_jobs();
-    }
-  }
+  if (loop_ == nullptr) wait_for_all();
 }
 
 void NbdBackend::flush_submissions() {
-  issue_all();
-  finish_jobs();
+  advance_jobs();
   if (loop_ != nullptr && wanted_events() != polled_events_) loop_->wake();
   if (std::exchange(has_completed_, false)) client_->batch_completed();
 }
@@ -223,8 +215,16 @@ void NbdBackend::log_failure(const Job& job) {
   }
 }
 
-// Completes the jobs that are over.
-void NbdBackend::finish_jobs() {
+// A client that hears of a request's end may submit another.
+void NbdBackend::advance_jobs() {
+  do {
+    issue_all();
+  } while (finish_jobs());
+}
+
+// Completes the jobs that are over; whether there were any.
+bool NbdBackend::finish_jobs() {
+  bool has_any = false;
   for (std::size_t i = 0; i < jobs_.size();) {
     if (jobs_[i]->outstanding != 0 || has_more(*jobs_[i])) {
       ++i;
@@ -233,23 +233,24 @@ void NbdBackend::finish_jobs() {
     const std::unique_ptr<Job> job = std::move(jobs_[i]);
     jobs_.erase(jobs_.begin() + static_cast<std::ptrdiff_t>(i));
     has_completed_ = true;
+    has_any = true;
     if (job->error != 0) log_failure(*job);
     client_->request_completed(*job->request, job->error == 0 ? BlockStatus::kOk : BlockStatus::kIoError);
   }
+  return has_any;
 }
 
-void NbdBackend::wait_once() {
-  // A connection that ended has failed its commands; nothing is left to wait for.
-  std::ignore = nbd_poll(nbd_, kForever);
+// A connection that ended has failed its commands, so this ends as well.
+void NbdBackend::wait_for_all() {
+  advance_jobs();
+  while (!jobs_.empty()) {
+    std::ignore = nbd_poll(nbd_, kForever);
+    advance_jobs();
+  }
 }
 
 void NbdBackend::drain() {
-  while (!jobs_.empty()) {
-    issue_all();
-    finish_jobs();
-    if (!jobs_.empty()) wait_once();
-    finish_jobs();
-  }
+  wait_for_all();
   if (std::exchange(has_completed_, false)) client_->batch_completed();
 }
 
@@ -286,7 +287,6 @@ void NbdBackend::dispatch(std::span<const pollfd> waits) {
   } else if ((wanted & POLLOUT) != 0 && (events & (POLLOUT | POLLHUP | POLLERR)) != 0) {
     std::ignore = nbd_aio_notify_write(nbd_);
   }
-  finish_jobs();
   flush_submissions();
 }
 

@@ -66,8 +66,9 @@ class NbdBackend final : public BlockBackend, private Poller {
   i64 issue(const BlockRequest& request, Chunk& chunk);
   void command_completed(Chunk& chunk, int error);
   void log_failure(const Job& job);
-  void finish_jobs();
-  void wait_once();
+  void advance_jobs();
+  bool finish_jobs();
+  void wait_for_all();
 
   // Poller
   int prepare(std::vector<pollfd>& waits) override;
