@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "devices/virtio_options.h"
+
 namespace doppel {
 
 Result<VirtioPlacement> parse_placement(const OptionList& options) {
@@ -16,7 +18,16 @@ Result<VirtioPlacement> parse_placement(const OptionList& options) {
 }
 
 std::span<const VirtioRow> virtio_rows() {
-  static constexpr std::array<VirtioRow, 0> kRows = {};
+  static constexpr std::array kRows = {
+      VirtioRow{"--rng", "entropy device: on[,rate=BYTES][,burst=BYTES]; rate is per second",
+                make_virtio_rng},
+      VirtioRow{
+          "--balloon",
+          "memory balloon of SIZE to begin with: SIZE[,statistics=on|off][,oom=on|off][,reporting=on|off]",
+          make_virtio_balloon},
+      VirtioRow{"--console", "virtio console: terminal (which then takes what is typed) or none",
+                make_virtio_console},
+  };
   return kRows;
 }
 

@@ -17,6 +17,7 @@ std::unique_ptr<Inputs> make_inputs(ClockSource clock) {
 Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memory, x86::CpuidTable cpuid,
                  CharacterSink& console)
     : config_(config),
+      console_(console),
       memory_(std::move(memory)),
       cpuid_(std::move(cpuid)),
       inputs_(make_inputs(config.clock)),
@@ -81,9 +82,11 @@ Result<void> Machine::assemble() {
     if (device.power_button != nullptr) power_button_ = device.power_button;
   }
   if (instruction_inputs_ == nullptr) loop_ = TRY(EventLoop::create(buses_.device_lock));
-  const VirtioEnvironment environment{.memory = *memory_, .timers = timers_, .loop = loop_.get()};
+  const VirtioEnvironment environment{
+      .memory = *memory_, .timers = timers_, .loop = loop_.get(), .terminal = &console_};
   virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
   for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
+  if (virtio_->console_input() != nullptr) console_input_ = virtio_->console_input();
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
   platform_.lapic().configure_virtual_wire();

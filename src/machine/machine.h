@@ -112,6 +112,7 @@ class Machine final : private MachineControl {
   std::vector<Component*> components();
 
   MachineConfig config_;
+  CharacterSink& console_;
   std::unique_ptr<GuestMemory> memory_;
   x86::CpuidTable cpuid_;
   std::unique_ptr<Inputs> inputs_;
