@@ -143,7 +143,7 @@ RunResult Machine::run(u64 max_instructions, WhenHalted when_halted) {
 
 std::vector<Component*> Machine::components() {
   std::vector<Component*> all = {
-      &platform_.lapic(), &platform_.paravirt(), &io_apic_, &pic_, &pit_, &system_control_, &rtc_,
+      &platform_.lapic(), &platform_.paravirt(), &io_apic_, &pic_, &hpet_, &pit_, &system_control_, &rtc_,
       &pci_.host()};
   for (DeviceParts& device : devices_) all.push_back(device.component.get());
   return all;
