@@ -14,6 +14,7 @@
 #include "boot/load_guest.h"
 #include "devices/registry.h"
 #include "irq/apic_bus.h"
+#include "irq/hpet.h"
 #include "irq/io_apic.h"
 #include "irq/irq_router.h"
 #include "irq/pic.h"
@@ -126,10 +127,11 @@ class Machine final : private MachineControl {
   IoApic io_apic_;
   PicPair pic_;
   IrqRouter router_;
+  PciPlatform pci_;
+  Hpet hpet_;
   Pit pit_;
   SystemControlPort system_control_;
   Rtc rtc_;
-  PciPlatform pci_;
   std::vector<DeviceParts> devices_;
   std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
   std::unique_ptr<VirtioSlots> virtio_;
