@@ -28,12 +28,13 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
       pit_(timers_, router_.isa(0)),
       system_control_(timers_, pit_),
       rtc_(timers_, router_.isa(8), {memory_->low_size(), memory_->high_size()}),
+      pci_(buses_, apic_bus_, router_, pic_, *memory_),
       devices_(
           make_devices({.timers = timers_,
                         .machine = *this,
                         .console = console,
                         .isa_irq = [this](unsigned index) -> InterruptLine& { return router_.isa(index); },
-                        .pci_config_address = &pci_host_.address_ports()})) {
+                        .pci_config_address = &pci_.host().address_ports()})) {
   if (config.clock == ClockSource::kInstructions) {
     instruction_inputs_ = static_cast<InstructionInputs*>(inputs_.get());
   }
@@ -69,8 +70,7 @@ Result<void> Machine::assemble() {
   TRY_VOID(buses_.ports.add(kPitPorts.base, kPitPorts.size, pit_, "pit"));
   TRY_VOID(buses_.ports.add(kPitSpeakerPort.base, kPitSpeakerPort.size, system_control_, "system control"));
   TRY_VOID(buses_.ports.add(kRtcPorts.base, kRtcPorts.size, rtc_, "rtc"));
-  TRY_VOID(buses_.ports.add(kPciConfigDataPorts.base, kPciConfigDataPorts.size, pci_host_.data_ports(),
-                            "pci host"));
+  TRY_VOID(pci_.assemble());
   TRY_VOID(buses_.memory.add(kIoApicAddress, kPageSize, io_apic_, "ioapic"));
   for (DeviceParts& device : devices_) {
     for (const MappedRange& range : device.ranges) {
@@ -80,9 +80,14 @@ Result<void> Machine::assemble() {
     if (device.console_input != nullptr) console_input_ = device.console_input;
     if (device.power_button != nullptr) power_button_ = device.power_button;
   }
+  if (instruction_inputs_ == nullptr) loop_ = TRY(EventLoop::create(buses_.device_lock));
+  const VirtioEnvironment environment{.memory = *memory_, .timers = timers_, .loop = loop_.get()};
+  virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
+  for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
   platform_.lapic().configure_virtual_wire();
+  pci_.prepare();
   return {};
 }
 
