@@ -26,7 +26,7 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
       pic_(platform_.lapic().lint(0)),
       router_(pic_, io_apic_),
       pci_(buses_, apic_bus_, router_, pic_, *memory_),
-      hpet_(timers_, {router_.isa(0), router_.isa(8), router_.isa(14), router_.isa(15), pci_.messages()}),
+      hpet_(timers_, {router_.isa(0), router_.isa(8), router_.isa(HpetComparator::kInput), pci_.messages()}),
       pit_(timers_, hpet_.pit_input()),
       system_control_(timers_, pit_),
       rtc_(timers_, hpet_.rtc_input(), {memory_->low_size(), memory_->high_size()}),
@@ -82,6 +82,10 @@ Result<void> Machine::assemble() {
     if (device.console_input != nullptr) console_input_ = device.console_input;
     if (device.power_button != nullptr) power_button_ = device.power_button;
   }
+  if (instruction_inputs_ == nullptr) loop_ = TRY(EventLoop::create(buses_.device_lock));
+  const VirtioEnvironment environment{.memory = *memory_, .timers = timers_, .loop = loop_.get()};
+  virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
+  for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
   platform_.lapic().configure_virtual_wire();
@@ -94,6 +98,9 @@ AcpiConfig Machine::acpi_config() const {
   config.cpu_count = config_.cpus;
   config.pci_memory64_base = pci_.memory64_window().base;
   config.pci_memory64_size = pci_.memory64_window().size;
+  for (const MmioPlace& place : virtio_->mmio_places()) {
+    config.virtio_mmio.push_back({place.address, VirtioMmio::kSize, place.interrupt});
+  }
   return config;
 }
 

@@ -22,6 +22,7 @@
 #include "irq/rtc.h"
 #include "machine/pci_platform.h"
 #include "machine/vcpu_platform.h"
+#include "machine/virtio_slots.h"
 #include "x86/cpuid.h"
 
 namespace doppel {
@@ -37,6 +38,7 @@ struct MachineConfig {
   unsigned cpus = 1;
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
+  std::vector<DeviceOption> devices;  // in the order in which they are plugged in
 };
 
 // Why run() came back.
@@ -102,6 +104,7 @@ class Machine final : private MachineControl {
   Result<void> assemble();
   Result<void> load();
   AcpiConfig acpi_config() const;
+  RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
   void request_stop(StopReason reason, int status) override;
   void kick_if_due();
   bool wait_until_due();
@@ -129,6 +132,8 @@ class Machine final : private MachineControl {
   SystemControlPort system_control_;
   Rtc rtc_;
   std::vector<DeviceParts> devices_;
+  std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
+  std::unique_ptr<VirtioSlots> virtio_;
   std::unique_ptr<Vcpu> vcpu_;
   ConsoleInput* console_input_ = nullptr;
   PowerButton* power_button_ = nullptr;
