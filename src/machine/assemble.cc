@@ -81,11 +81,16 @@ Result<void> Machine::assemble() {
     }
     if (device.console_input != nullptr) console_input_ = device.console_input;
     if (device.power_button != nullptr) power_button_ = device.power_button;
+    if (device.general_events != nullptr) general_events_ = device.general_events;
   }
   if (instruction_inputs_ == nullptr) loop_ = TRY(EventLoop::create(buses_.device_lock));
   const VirtioEnvironment environment{.memory = *memory_, .timers = timers_, .loop = loop_.get()};
   virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
   for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
+  const GuestPhys shared_pages = shared_pages_start(*memory_);
+  if (memory_->is_ram(shared_pages, kSharedPagesSize)) {
+    generation_.emplace(*memory_, *inputs_, shared_pages);
+  }
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
   platform_.lapic().configure_virtual_wire();
@@ -98,6 +103,10 @@ AcpiConfig Machine::acpi_config() const {
   config.cpu_count = config_.cpus;
   config.pci_memory64_base = pci_.memory64_window().base;
   config.pci_memory64_size = pci_.memory64_window().size;
+  if (generation_) {
+    config.generation_page = generation_->identifier_page().value();
+    config.clock_page = generation_->clock_page().value();
+  }
   for (const MmioPlace& place : virtio_->mmio_places()) {
     config.virtio_mmio.push_back({place.address, VirtioMmio::kSize, place.interrupt});
   }
@@ -109,6 +118,7 @@ Result<void> Machine::load() {
   const GuestPhys acpi = acpi_area_start(*memory_);
   if (acpi.value() < memory_->low_size()) {
     tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, acpi_config()));
+    if (generation_) generation_->install();
   }
   const CpuState start = TRY(load_guest(*memory_, config_.boot, tables));
   vcpu_->load(start);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "boot/acpi_config.h"
 #include "boot/load_guest.h"
 #include "devices/registry.h"
+#include "devices/vm_generation.h"
 #include "irq/apic_bus.h"
 #include "irq/hpet.h"
 #include "irq/io_apic.h"
@@ -85,6 +87,9 @@ class Machine final : private MachineControl {
   // while the guest does not read.
   std::size_t console_input(std::span<const u8> characters);
   void press_power_button();
+  // After a saved state was loaded that another machine may continue as well: the guest learns that it is a
+  // copy.
+  void generation_changed();
 
   // The machine's state. Only while not running. After a loader has failed, the machine is good for nothing.
   void visit_state(StateVisitor& visitor, StateScope scope = StateScope::kAll);
@@ -137,6 +142,8 @@ class Machine final : private MachineControl {
   std::unique_ptr<Vcpu> vcpu_;
   ConsoleInput* console_input_ = nullptr;
   PowerButton* power_button_ = nullptr;
+  GeneralEvents* general_events_ = nullptr;
+  std::optional<VmGeneration> generation_;  // not in machines without an ACPI area
 
   std::condition_variable wake_;  // with buses_.device_lock: something a halted vCPU waits for happened
   std::vector<u8> typed_;         // console input not yet taken by the device
