@@ -17,6 +17,7 @@ std::unique_ptr<Inputs> make_inputs(ClockSource clock) {
 Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memory, x86::CpuidTable cpuid,
                  CharacterSink& console)
     : config_(config),
+      console_(console),
       memory_(std::move(memory)),
       cpuid_(std::move(cpuid)),
       inputs_(make_inputs(config.clock)),
@@ -84,13 +85,15 @@ Result<void> Machine::assemble() {
     if (device.general_events != nullptr) general_events_ = device.general_events;
   }
   if (instruction_inputs_ == nullptr) loop_ = TRY(EventLoop::create(buses_.device_lock));
-  const VirtioEnvironment environment{.memory = *memory_, .timers = timers_, .loop = loop_.get()};
+  const VirtioEnvironment environment{
+      .memory = *memory_, .timers = timers_, .loop = loop_.get(), .terminal = &console_};
   virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
   for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
   const GuestPhys shared_pages = shared_pages_start(*memory_);
   if (memory_->is_ram(shared_pages, kSharedPagesSize)) {
     generation_.emplace(*memory_, *inputs_, shared_pages);
   }
+  if (virtio_->console_input() != nullptr) console_input_ = virtio_->console_input();
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
   platform_.lapic().configure_virtual_wire();
@@ -108,7 +111,8 @@ AcpiConfig Machine::acpi_config() const {
     config.clock_page = generation_->clock_page().value();
   }
   for (const MmioPlace& place : virtio_->mmio_places()) {
-    config.virtio_mmio.push_back({place.address, VirtioMmio::kSize, place.interrupt});
+    config.virtio_mmio.push_back(
+        {.address = place.address, .size = VirtioMmio::kSize, .interrupt = place.interrupt});
   }
   return config;
 }

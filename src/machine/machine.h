@@ -110,6 +110,8 @@ class Machine final : private MachineControl {
   Result<void> load();
   AcpiConfig acpi_config() const;
   RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
+  RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
+  AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
   void kick_if_due();
   bool wait_until_due();
@@ -120,6 +122,7 @@ class Machine final : private MachineControl {
   std::vector<Component*> components();
 
   MachineConfig config_;
+  CharacterSink& console_;
   std::unique_ptr<GuestMemory> memory_;
   x86::CpuidTable cpuid_;
   std::unique_ptr<Inputs> inputs_;
