@@ -40,7 +40,7 @@ struct MachineConfig {
   unsigned cpus = 1;
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
-  std::vector<DeviceOption> devices;  // in the order in which they are plugged in
+  std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
 };
 
 // Why run() came back.
@@ -110,8 +110,6 @@ class Machine final : private MachineControl {
   Result<void> load();
   AcpiConfig acpi_config() const;
   RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
-  RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
-  AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
   void kick_if_due();
   bool wait_until_due();
