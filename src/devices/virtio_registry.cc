@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "devices/virtio_block_option.h"
 #include "devices/virtio_options.h"
 
 namespace doppel {
@@ -19,6 +20,10 @@ Result<VirtioPlacement> parse_placement(const OptionList& options) {
 
 std::span<const VirtioRow> virtio_rows() {
   static constexpr std::array kRows = {
+      VirtioRow{"--disk",
+                "disk: FILE or nbd URI[,id=..][,serial=..][,readonly=on|off][,direct=on|off][,queues=N]"
+                "[,bandwidth=SIZE][,iops=N][,transport=pci|mmio][,ring=split|packed]",
+                make_virtio_block},
       VirtioRow{"--rng", "entropy device: on[,rate=BYTES][,burst=BYTES]; rate is per second",
                 make_virtio_rng},
       VirtioRow{
