@@ -26,10 +26,11 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
       io_apic_(apic_bus_),
       pic_(platform_.lapic().lint(0)),
       router_(pic_, io_apic_),
-      pit_(timers_, router_.isa(0)),
-      system_control_(timers_, pit_),
-      rtc_(timers_, router_.isa(8), {memory_->low_size(), memory_->high_size()}),
       pci_(buses_, apic_bus_, router_, pic_, *memory_),
+      hpet_(timers_, {router_.isa(0), router_.isa(8), router_.isa(14), router_.isa(15), pci_.messages()}),
+      pit_(timers_, hpet_.pit_input()),
+      system_control_(timers_, pit_),
+      rtc_(timers_, hpet_.rtc_input(), {memory_->low_size(), memory_->high_size()}),
       devices_(
           make_devices({.timers = timers_,
                         .machine = *this,
@@ -72,6 +73,7 @@ Result<void> Machine::assemble() {
   TRY_VOID(buses_.ports.add(kPitSpeakerPort.base, kPitSpeakerPort.size, system_control_, "system control"));
   TRY_VOID(buses_.ports.add(kRtcPorts.base, kRtcPorts.size, rtc_, "rtc"));
   TRY_VOID(pci_.assemble());
+  TRY_VOID(buses_.memory.add(kHpetAddress, kHpetSize, hpet_, "hpet"));
   TRY_VOID(buses_.memory.add(kIoApicAddress, kPageSize, io_apic_, "ioapic"));
   for (DeviceParts& device : devices_) {
     for (const MappedRange& range : device.ranges) {
@@ -94,11 +96,23 @@ Result<void> Machine::assemble() {
   return {};
 }
 
+AcpiConfig Machine::acpi_config() const {
+  AcpiConfig config;
+  config.cpu_count = config_.cpus;
+  config.pci_memory64_base = pci_.memory64_window().base;
+  config.pci_memory64_size = pci_.memory64_window().size;
+  for (const MmioPlace& place : virtio_->mmio_places()) {
+    config.virtio_mmio.push_back(
+        {.address = place.address, .size = VirtioMmio::kSize, .interrupt = place.interrupt});
+  }
+  return config;
+}
+
 Result<void> Machine::load() {
   BootTables tables{.rsdp = GuestPhys(0), .e820 = build_e820(*memory_)};
   const GuestPhys acpi = acpi_area_start(*memory_);
   if (acpi.value() < memory_->low_size()) {
-    tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, {.cpu_count = config_.cpus}));
+    tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, acpi_config()));
   }
   const CpuState start = TRY(load_guest(*memory_, config_.boot, tables));
   vcpu_->load(start);
