@@ -218,10 +218,11 @@ def bandwidth_is_limited(doppel):
 
 def runs_with_a_disk_repeat_exactly(doppel):
     """With the instruction clock, two runs from equal disks end in equal machines."""
+    bench = Bench("dd if=/dev/vda of=/tmp/x bs=256k count=8 iflag=direct 2>/dev/null\n"
+                  "dd if=/tmp/x of=/dev/vda bs=64k seek=100 conv=notrunc 2>/dev/null; sync\n")
     hashes = []
     for _ in range(2):
-        bench = Bench("dd if=/dev/vda of=/tmp/x bs=256k count=8 iflag=direct 2>/dev/null\n"
-                      "dd if=/tmp/x of=/dev/vda bs=64k seek=100 conv=notrunc 2>/dev/null; sync\n")
+        bench.disk.write_bytes(bytes(DISK_BYTES))
         outcome = bench.boot(doppel, arguments=("--clock", "instructions", "--print-hash"))
         hashes.append(re.search(r"state hash (\w+)", outcome.out)[1])
     expect(hashes[0] == hashes[1], f"hashes {hashes}")
