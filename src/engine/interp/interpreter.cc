@@ -94,7 +94,7 @@ Exit Interpreter::run(RunLimit limit) {
   budget = static_cast<i64>(std::min<u64>(limit.instructions, u64{1} << 61));
   budget_at_entry_ = budget;
   Exit exit{ExitReason::kBudget, {}};
-  if (debug != nullptr) debug->start(instructions_retired());
+  if (debug != nullptr) begin_debugged_run();
   for (;;) {
     if (debug != nullptr && debug->take_stop(instructions_retired(), exit)) break;
     refresh();

@@ -136,6 +136,7 @@ class Interpreter final : public Core {
   void run_trace(const Trace& trace);
   void sample(const Trace& trace);
   void run_single(const Trace& trace);
+  void begin_debugged_run();
   void run_debugged(const Trace& trace, bool is_single);
   Trace* lookup(bool is_single);
   Trace* find_or_build(bool is_single);
