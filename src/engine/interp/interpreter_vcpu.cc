@@ -58,6 +58,7 @@ class InterpreterVcpu final : public Vcpu {
   void kick() override { interpreter_.kick(); }
   void notify_interrupt() override { interpreter_.notify_interrupt(); }
   void notify_nmi() override { interpreter_.notify_nmi(); }
+  void end_halt() override { interpreter_.end_halt(); }
   void save(CpuState& state) override { state = interpreter_.state; }
   void load(const CpuState& state) override { interpreter_.load(state); }
   Result<void> set_debug(const DebugControl& control) override {
