@@ -38,9 +38,9 @@ class LeafList {
     if (last < first || last - first > 0x40) return;
     for (u32 leaf = first; leaf <= last; ++leaf) add_leaf(leaf);
   }
-  kvm_cpuid2* finish() {
-    array_.header()->nent = count_;
-    return array_.header();
+  void* finish() {
+    array_.set_count(count_);
+    return array_.data();
   }
 
  private:
@@ -61,7 +61,7 @@ class LeafList {
 
   const x86::CpuidTable& table_;
   x86::CpuidDynamic dynamic_;
-  KvmCpuidArray array_{kMaxEntries};
+  CpuidArray array_{kMaxEntries};
   u32 count_ = 0;
 };
 
@@ -98,7 +98,7 @@ Result<void> check_cpuid(const KvmDevice& device, const x86::CpuidTable& table) 
 Result<void> load_cpuid(const KvmFile& vcpu, const x86::CpuidTable& table, u32 apic_id) {
   LeafList list(table, apic_id);
   for (const u32 first : {0u, 0x40000000u, 0x80000000u}) list.add_range(first);
-  TRY_VOID(vcpu.apply(KVM_SET_CPUID2, list.finish(), "CPUID"));
+  TRY_VOID(vcpu.apply(kSetCpuid2, list.finish(), "CPUID"));
   return {};
 }
 

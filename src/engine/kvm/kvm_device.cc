@@ -95,13 +95,12 @@ Result<void> KvmDevice::read_clock() {
 }
 
 Result<void> KvmDevice::read_features() {
-  KvmCpuidArray array(kMaxCpuidEntries);
-  array.header()->nent = kMaxCpuidEntries;
-  TRY_VOID(file_.apply(KVM_GET_SUPPORTED_CPUID, array.header(), "supported CPUID"));
+  CpuidArray array(kMaxCpuidEntries);
+  TRY_VOID(file_.apply(kGetSupportedCpuid, array.data(), "supported CPUID"));
   for (unsigned i = 0; i < x86::kFeatureCount; ++i) {
     const auto feature = static_cast<x86::Feature>(i);
     const x86::FeatureInfo& info = x86::feature_info(feature);
-    for (u32 n = 0; n < array.header()->nent; ++n) {
+    for (u32 n = 0; n < array.count(); ++n) {
       const kvm_cpuid_entry2& entry = array.elements()[n];
       if (entry.function != info.leaf || entry.index != info.subleaf) continue;
       if (bit(register_of(entry, info.reg), info.bit)) features_.add(feature);
@@ -115,12 +114,11 @@ Result<void> KvmDevice::read_features() {
 }
 
 Result<void> KvmDevice::read_msr_list() {
-  kvm_msr_list empty{};
-  file_.try_call(KVM_GET_MSR_INDEX_LIST, &empty);  // fails with E2BIG and tells the number
-  KvmArray<kvm_msr_list, u32> array(empty.nmsrs);
-  array.header()->nmsrs = empty.nmsrs;
-  TRY_VOID(file_.apply(KVM_GET_MSR_INDEX_LIST, array.header(), "list of MSRs"));
-  kept_msrs_.assign(array.elements(), array.elements() + array.header()->nmsrs);
+  MsrList empty(0);
+  file_.try_call(kGetMsrIndexList, empty.data());  // fails with E2BIG and tells the number
+  MsrList array(empty.count());
+  TRY_VOID(file_.apply(kGetMsrIndexList, array.data(), "list of MSRs"));
+  kept_msrs_.assign(array.elements(), array.elements() + array.count());
   return {};
 }
 

@@ -74,6 +74,11 @@ void KvmVcpu::do_msr_write() {
 }
 
 void KvmVcpu::report_error() {
+  if (run_->exit_reason == KVM_EXIT_INTERNAL_ERROR && run_->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
+    ++statistics_.unsupported;
+    is_unsupported_ = true;
+    return;
+  }
   if (run_->exit_reason == KVM_EXIT_INTERNAL_ERROR) {
     kvm_regs regs{};
     file_.try_call(KVM_GET_REGS, &regs);

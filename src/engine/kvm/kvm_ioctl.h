@@ -4,6 +4,7 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
@@ -47,22 +48,35 @@ class KvmFile {
   UniqueFd fd_;
 };
 
-// A kernel structure that ends in an array: `Header` followed by `count` elements.
-template <class Header, class Element>
+// A kernel structure that is a number of elements, perhaps padding, and the elements. The kernel's own declarations
+// have another size in C++ than in C, and so have the request numbers that are made from their sizes.
+template <class Element, std::size_t kHeaderSize>
 class KvmArray {
  public:
-  explicit KvmArray(u32 count) : words_((sizeof(Header) + count * sizeof(Element) + 7) / 8) {}
+  explicit KvmArray(u32 count) : words_((kHeaderSize + count * sizeof(Element) + 7) / 8) { set_count(count); }
 
-  Header* header() { return reinterpret_cast<Header*>(words_.data()); }
-  Element* elements() {
-    return reinterpret_cast<Element*>(reinterpret_cast<u8*>(words_.data()) + sizeof(Header));
-  }
+  void* data() { return words_.data(); }
+  u32 count() const { return static_cast<u32>(words_[0]); }
+  void set_count(u32 count) { std::memcpy(words_.data(), &count, sizeof(count)); }
+  Element* elements() { return reinterpret_cast<Element*>(reinterpret_cast<u8*>(words_.data()) + kHeaderSize); }
 
  private:
   std::vector<u64> words_;
 };
 
-using KvmCpuidArray = KvmArray<kvm_cpuid2, kvm_cpuid_entry2>;
-using KvmMsrArray = KvmArray<kvm_msrs, kvm_msr_entry>;
+using CpuidArray = KvmArray<kvm_cpuid_entry2, 8>;
+using MsrArray = KvmArray<kvm_msr_entry, 8>;
+using MsrList = KvmArray<u32, 4>;
+
+inline constexpr unsigned long kGetMsrIndexList = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x02, 4);
+inline constexpr unsigned long kGetSupportedCpuid = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x05, 8);
+inline constexpr unsigned long kGetMsrs = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x88, 8);
+inline constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, 0x89, 8);
+inline constexpr unsigned long kSetCpuid2 = _IOC(_IOC_WRITE, KVMIO, 0x90, 8);
+
+// An XSAVE image in the standard format. SDM 1 13.4.
+using XsaveImage = std::array<u8, 4096>;
+inline constexpr unsigned long kGetXsave = _IOC(_IOC_READ, KVMIO, 0xa4, sizeof(XsaveImage));
+inline constexpr unsigned long kSetXsave = _IOC(_IOC_WRITE, KVMIO, 0xa5, sizeof(XsaveImage));
 
 }  // namespace doppel::kvm

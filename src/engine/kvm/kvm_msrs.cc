@@ -62,26 +62,26 @@ std::vector<MsrRange> allowed_ranges(const KvmDevice& device) {
 }
 
 Result<void> load_msrs(const KvmDevice& device, const KvmFile& vcpu, const CpuState& state) {
-  KvmMsrArray array(std::size(kKept) + 1);
+  MsrArray array(std::size(kKept) + 1);
   u32 count = 0;
   for (const KeptMsr& kept : kKept) {
     if (device.keeps_msr(kept.index)) array.elements()[count++] = {kept.index, 0, state.*kept.member};
   }
   if (device.keeps_msr(x86::kMsrTscAux)) array.elements()[count++] = {x86::kMsrTscAux, 0, state.tsc_aux};
-  array.header()->nmsrs = count;
-  const int done = TRY(vcpu.call(KVM_SET_MSRS, array.header(), "loading MSRs"));
+  array.set_count(count);
+  const int done = TRY(vcpu.call(kSetMsrs, array.data(), "loading MSRs"));
   return check_count(done, count, "loading MSRs");
 }
 
 Result<void> save_msrs(const KvmDevice& device, const KvmFile& vcpu, CpuState& state) {
-  KvmMsrArray array(std::size(kKept) + 1);
+  MsrArray array(std::size(kKept) + 1);
   u32 count = 0;
   for (const KeptMsr& kept : kKept) {
     if (device.keeps_msr(kept.index)) array.elements()[count++].index = kept.index;
   }
   if (device.keeps_msr(x86::kMsrTscAux)) array.elements()[count++].index = x86::kMsrTscAux;
-  array.header()->nmsrs = count;
-  const int done = TRY(vcpu.call(KVM_GET_MSRS, array.header(), "reading MSRs"));
+  array.set_count(count);
+  const int done = TRY(vcpu.call(kGetMsrs, array.data(), "reading MSRs"));
   TRY_VOID(check_count(done, count, "reading MSRs"));
   for (u32 i = 0; i < count; ++i) {
     const kvm_msr_entry& entry = array.elements()[i];
@@ -95,19 +95,17 @@ Result<void> save_msrs(const KvmDevice& device, const KvmFile& vcpu, CpuState& s
 }
 
 Result<u64> read_msr(const KvmFile& vcpu, u32 index) {
-  KvmMsrArray array(1);
-  array.header()->nmsrs = 1;
+  MsrArray array(1);
   array.elements()[0].index = index;
-  const int done = TRY(vcpu.call(KVM_GET_MSRS, array.header(), "reading an MSR"));
+  const int done = TRY(vcpu.call(kGetMsrs, array.data(), "reading an MSR"));
   TRY_VOID(check_count(done, 1, "reading an MSR"));
   return array.elements()[0].data;
 }
 
 Result<void> write_msr(const KvmFile& vcpu, u32 index, u64 value) {
-  KvmMsrArray array(1);
-  array.header()->nmsrs = 1;
+  MsrArray array(1);
   array.elements()[0] = {index, 0, value};
-  const int done = TRY(vcpu.call(KVM_SET_MSRS, array.header(), "loading an MSR"));
+  const int done = TRY(vcpu.call(kSetMsrs, array.data(), "loading an MSR"));
   return check_count(done, 1, "loading an MSR");
 }
 

@@ -62,9 +62,6 @@ constexpr std::size_t kHeaderOffset = 512;
 constexpr std::size_t kAvxOffset = 576;
 constexpr std::size_t kXmmOffset = 160;
 
-u8* bytes_of(kvm_xsave& xsave) { return reinterpret_cast<u8*>(xsave.region); }
-const u8* bytes_of(const kvm_xsave& xsave) { return reinterpret_cast<const u8*>(xsave.region); }
-
 constexpr u64 kDebugTraps = 0xf | x86::kDr6Bd | x86::kDr6Bs | x86::kDr6Bt;
 
 }  // namespace
@@ -119,9 +116,9 @@ void from_sregs(const kvm_sregs2& sregs, CpuState& state) {
   if ((sregs.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0) std::ranges::copy(sregs.pdptrs, state.pdpte.begin());
 }
 
-void to_xsave(const CpuState& state, bool has_avx, kvm_xsave& xsave) {
-  u8* bytes = bytes_of(xsave);
-  std::memset(bytes, 0, sizeof(xsave.region));
+void to_xsave(const CpuState& state, bool has_avx, XsaveImage& xsave) {
+  xsave = {};
+  u8* bytes = xsave.data();
   std::memcpy(bytes, &state.fx, sizeof(state.fx));
   for (unsigned i = 0; i < state.ymm.size(); ++i) {
     std::memcpy(bytes + kXmmOffset + 16 * i, &state.ymm[i].qword[0], 16);
@@ -132,8 +129,8 @@ void to_xsave(const CpuState& state, bool has_avx, kvm_xsave& xsave) {
 }
 
 // A component that is not in the image is in its initial state. SDM 1 13.6.
-void from_xsave(const kvm_xsave& xsave, CpuState& state) {
-  const u8* bytes = bytes_of(xsave);
+void from_xsave(const XsaveImage& xsave, CpuState& state) {
+  const u8* bytes = xsave.data();
   u64 components = 0;
   std::memcpy(&components, bytes + kHeaderOffset, sizeof(components));
   FxsaveArea legacy;

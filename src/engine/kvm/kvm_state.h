@@ -19,8 +19,8 @@ kvm_sregs2 to_sregs(const CpuState& state, unsigned cpl, const ApicValues& apic)
 void from_sregs(const kvm_sregs2& sregs, CpuState& state);
 
 // The XSAVE image in the standard format. `has_avx`: the upper halves belong to the guest.
-void to_xsave(const CpuState& state, bool has_avx, kvm_xsave& xsave);
-void from_xsave(const kvm_xsave& xsave, CpuState& state);
+void to_xsave(const CpuState& state, bool has_avx, XsaveImage& xsave);
+void from_xsave(const XsaveImage& xsave, CpuState& state);
 
 kvm_debugregs to_debug(const CpuState& state);
 void from_debug(const kvm_debugregs& debug, CpuState& state);

@@ -26,9 +26,9 @@ Result<void> KvmVcpu::write_state(const CpuState& state) {
   TRY_VOID(file_.apply(KVM_SET_SREGS2, &sregs, "loading system registers"));
   const kvm_regs regs = to_regs(state);
   TRY_VOID(file_.apply(KVM_SET_REGS, &regs, "loading registers"));
-  kvm_xsave xsave;
+  XsaveImage xsave;
   to_xsave(state, core_.cpuid.has(x86::Feature::kAvx), xsave);
-  TRY_VOID(file_.apply(KVM_SET_XSAVE, &xsave, "loading vector registers"));
+  TRY_VOID(file_.apply(kSetXsave, xsave.data(), "loading vector registers"));
   if (core_.cpuid.has(x86::Feature::kXsave)) {
     kvm_xcrs xcrs{};
     xcrs.nr_xcrs = 1;
@@ -52,8 +52,8 @@ Result<void> KvmVcpu::read_state(CpuState& state, kvm_vcpu_events& events) {
   kvm_sregs2 sregs;
   TRY_VOID(file_.apply(KVM_GET_SREGS2, &sregs, "reading system registers"));
   from_sregs(sregs, state);
-  kvm_xsave xsave;
-  TRY_VOID(file_.apply(KVM_GET_XSAVE, &xsave, "reading vector registers"));
+  XsaveImage xsave;
+  TRY_VOID(file_.apply(kGetXsave, xsave.data(), "reading vector registers"));
   from_xsave(xsave, state);
   if (core_.cpuid.has(x86::Feature::kXsave)) {
     kvm_xcrs xcrs{};
@@ -74,6 +74,7 @@ Result<void> KvmVcpu::read_state(CpuState& state, kvm_vcpu_events& events) {
 // instruction comes again.
 bool KvmVcpu::deliver_taken(const kvm_vcpu_events& events) {
   const u8 vector = events.exception.nr;
+  if (is_unsupported_) return false;  // KVM may have queued #UD beside its report
   const bool is_software = vector == x86::kVectorBp || vector == x86::kVectorOf;
   if ((events.exception.injected != 0 || events.exception.pending != 0) && !is_software) {
     core_.deliver({vector, events.exception.has_error_code != 0, events.exception.error_code},
@@ -101,6 +102,7 @@ void KvmVcpu::load(const CpuState& state) {
   if (&state != &core_.state) core_.state = state;
   core_.state_replaced();
   failure_.clear();
+  needs_completion_ = is_unsupported_ = false;
   ++statistics_.state_loads;
   if (const Result<void> done = write_state(core_.state); !done) stop_for_good(done.error().message);
   is_loaded_ = true;

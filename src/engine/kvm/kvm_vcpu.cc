@@ -94,6 +94,7 @@ Exit KvmVcpu::run(RunLimit limit) {
     if (core_.state.activity != Activity::kWaitForSipi) take_events();
     if (is_waiting()) return finish({ExitReason::kHalted, {}});
     enter();
+    if (is_unsupported_) return {ExitReason::kUnsupported, {}};
   }
 }
 
@@ -188,7 +189,8 @@ std::vector<std::pair<std::string_view, u64>> KvmVcpu::statistics() const {
   return {{"port_exits", statistics_.port_exits},     {"mmio_exits", statistics_.mmio_exits},
           {"msr_exits", statistics_.msr_exits},       {"halts", statistics_.halts},
           {"window_exits", statistics_.window_exits}, {"interrupts", statistics_.interrupts},
-          {"signals", statistics_.signals},           {"state_loads", statistics_.state_loads}};
+          {"signals", statistics_.signals},           {"unsupported", statistics_.unsupported},
+          {"state_loads", statistics_.state_loads}};
 }
 
 }  // namespace doppel::kvm

@@ -52,6 +52,7 @@ struct Statistics {
   u64 window_exits = 0;
   u64 interrupts = 0;
   u64 signals = 0;
+  u64 unsupported = 0;
   u64 state_loads = 0;
 };
 
@@ -111,6 +112,7 @@ class KvmVcpu final : public Vcpu {
   Statistics statistics_;
 
   bool needs_completion_ = false;  // the next KVM_RUN ends the instruction of the last exit
+  bool is_unsupported_ = false;    // KVM could not execute the instruction at RIP
   bool has_interrupt_flag_ = false;
   u8 task_priority_ = 0;        // what both sides know as CR8
   u64 kvm_tsc_offset_ = 0;      // guest TSC minus the host's (scaled)

@@ -27,6 +27,7 @@ Result<std::unique_ptr<KvmVm>> KvmVm::create(KvmDevice device, GuestMemory& memo
   }
   TRY_VOID(vm->add_slots());
   TRY_VOID(vm->set_msr_policy());
+  TRY_VOID(vm->ask_for_failures());
   return vm;
 }
 
@@ -63,10 +64,12 @@ Result<void> KvmVm::set_slot(const Slot& slot, u32 flags) {
 
 // KVM keeps the registers of kvm_msrs.h; everything else, and whatever KVM refuses, comes to user space.
 Result<void> KvmVm::set_msr_policy() {
-  kvm_enable_cap exits{.cap = KVM_CAP_X86_USER_SPACE_MSR};
+  kvm_enable_cap exits{};
+  exits.cap = KVM_CAP_X86_USER_SPACE_MSR;
   exits.args[0] = KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER;
   TRY_VOID(file_.apply(KVM_ENABLE_CAP, &exits, "model-specific registers in user space"));
-  kvm_msr_filter filter{.flags = KVM_MSR_FILTER_DEFAULT_DENY};
+  kvm_msr_filter filter{};
+  filter.flags = KVM_MSR_FILTER_DEFAULT_DENY;
   std::vector<std::array<u8, 8>> bitmaps;
   const std::vector<MsrRange> ranges = allowed_ranges(device_);
   VERIFY(ranges.size() <= KVM_MSR_FILTER_MAX_RANGES);
@@ -81,6 +84,15 @@ Result<void> KvmVm::set_msr_policy() {
   }
   TRY_VOID(file_.apply(KVM_X86_SET_MSR_FILTER, &filter, "the list of model-specific registers"));
   return {};
+}
+
+// Else KVM raises #UD in user code for instructions that it cannot emulate.
+Result<void> KvmVm::ask_for_failures() {
+  if (device_.file().try_call(KVM_CHECK_EXTENSION, KVM_CAP_EXIT_ON_EMULATION_FAILURE) <= 0) return {};
+  kvm_enable_cap exits{};
+  exits.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE;
+  exits.args[0] = 1;
+  return file_.apply(KVM_ENABLE_CAP, &exits, "exits for instructions that are not emulated");
 }
 
 Result<void> KvmVm::start_dirty_log() {

@@ -52,6 +52,7 @@ class KvmVm {
   Result<void> add_slots();
   Result<void> set_slot(const Slot& slot, u32 flags);
   Result<void> set_msr_policy();
+  Result<void> ask_for_failures();
 
   KvmDevice device_;
   GuestMemory& memory_;
