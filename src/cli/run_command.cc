@@ -80,6 +80,18 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--engine", options.engine, "auto or interp");
   run->add_option("--cpu", options.machine.cpu_template,
                   "CPU template: host, x86-64-v2 or x86-64-v3, with changes such as ,+la57,-avx");
+  for (const VirtioRow& row : virtio_rows()) {
+    run->add_option_function<std::vector<std::string>>(
+           std::string(row.option),
+           [&options, &row](const std::vector<std::string>& values) {
+             for (const std::string& value : values) {
+               options.machine.devices.push_back({std::string(row.option), value});
+             }
+           },
+           std::string(row.help))
+        ->expected(1)
+        ->take_all();
+  }
   run->add_option("--clock", options.clock, "host, or instructions for runs that repeat exactly");
   run->add_option("--max-instructions", options.max_instructions, "Stop after this many instructions");
   run->add_option("--exit-on", options.exit_on, "Stop with status 0 when the console shows this text");

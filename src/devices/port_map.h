@@ -1,6 +1,8 @@
 // Every fixed port, memory address and interrupt of the machine in one place.
 #pragma once
 
+#include <array>
+
 #include "base/types.h"
 
 namespace doppel {
@@ -55,6 +57,8 @@ inline constexpr u64 kPciMemory32Window = 0xc0000000;
 inline constexpr u64 kPciMemory32WindowSize = 512 * kMiB;
 inline constexpr u64 kEcamAddress = 0xe0000000;  // configuration space of PCI bus 0
 inline constexpr u64 kEcamSize = kMiB;
+inline constexpr u64 kVirtioMmioAddress = 0xe0200000;  // virtio devices with transport=mmio, a page each
+inline constexpr std::size_t kVirtioMmioSlots = 64;
 inline constexpr u64 kIoApicAddress = 0xfec00000;
 inline constexpr u64 kHpetAddress = 0xfed00000;
 inline constexpr u64 kHpetSize = kKiB;
@@ -72,6 +76,8 @@ enum IsaIrq : u8 {
   kIrqPciOdd = 11,
   kIrqMouse = 12,
 };
+// What virtio devices with transport=mmio share: level interrupts that no other device uses.
+inline constexpr std::array<u8, 6> kVirtioMmioIrqs = {5, 6, 7, 3, 14, 15};
 inline constexpr unsigned kPitIoApicInput = 2;
 inline constexpr unsigned kFirstPciIoApicInput = 16;  // and seven more: PciResources::input_of()
 

@@ -80,6 +80,10 @@ Result<void> Machine::assemble() {
     if (device.console_input != nullptr) console_input_ = device.console_input;
     if (device.power_button != nullptr) power_button_ = device.power_button;
   }
+  if (instruction_inputs_ == nullptr) loop_ = TRY(EventLoop::create(buses_.device_lock));
+  const VirtioEnvironment environment{.memory = *memory_, .timers = timers_, .loop = loop_.get()};
+  virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
+  for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
   platform_.lapic().configure_virtual_wire();

@@ -20,6 +20,7 @@
 #include "irq/rtc.h"
 #include "machine/pci_platform.h"
 #include "machine/vcpu_platform.h"
+#include "machine/virtio_slots.h"
 #include "x86/cpuid.h"
 
 namespace doppel {
@@ -35,6 +36,7 @@ struct MachineConfig {
   unsigned cpus = 1;
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
+  std::vector<DeviceOption> devices;  // in the order in which they are plugged in
 };
 
 // Why run() came back.
@@ -99,6 +101,7 @@ class Machine final : private MachineControl {
           CharacterSink& console);
   Result<void> assemble();
   Result<void> load();
+  RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
   void request_stop(StopReason reason, int status) override;
   void kick_if_due();
   bool wait_until_due();
@@ -125,6 +128,8 @@ class Machine final : private MachineControl {
   Rtc rtc_;
   PciPlatform pci_;
   std::vector<DeviceParts> devices_;
+  std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
+  std::unique_ptr<VirtioSlots> virtio_;
   std::unique_ptr<Vcpu> vcpu_;
   ConsoleInput* console_input_ = nullptr;
   PowerButton* power_button_ = nullptr;
