@@ -49,6 +49,8 @@ class PciBus {
 
   PciBus(AddressMap& ports, AddressMap& memory, MsiSink& messages, const PciResources& resources);
 
+  const PciResources& resources() const { return resources_; }
+
   // Fails when the slot is taken or no address is left. Function 0 of a device is plugged in first.
   Result<void> plug(PciFunction& function, unsigned device, unsigned number = 0);
   // Into the first free device; returns its number.

@@ -62,6 +62,8 @@ inline constexpr std::size_t kVirtioMmioSlots = 64;
 inline constexpr u64 kIoApicAddress = 0xfec00000;
 inline constexpr u64 kHpetAddress = 0xfed00000;
 inline constexpr u64 kHpetSize = kKiB;
+// Revision 1, three comparators, 64-bit counter, legacy replacement, vendor Intel. IA-PC HPET 1.0a 2.3.4.
+inline constexpr u32 kHpetIdentity = 0x8086a201;
 inline constexpr u64 kLocalApicAddress = 0xfee00000;
 
 // ISA interrupts. The PIT's reaches I/O APIC input 2, the others the input of their own number.

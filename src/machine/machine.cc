@@ -150,7 +150,7 @@ RunResult Machine::run_vcpu(u64 max_instructions, WhenHalted when_halted) {
 
 std::vector<Component*> Machine::components() {
   std::vector<Component*> all = {
-      &platform_.lapic(), &platform_.paravirt(), &io_apic_, &pic_, &pit_, &system_control_, &rtc_,
+      &platform_.lapic(), &platform_.paravirt(), &io_apic_, &pic_, &hpet_, &pit_, &system_control_, &rtc_,
       &pci_.host()};
   for (DeviceParts& device : devices_) all.push_back(device.component.get());
   std::ranges::copy(virtio_->components(), std::back_inserter(all));

@@ -10,9 +10,11 @@
 #include "base/host_inputs.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
+#include "boot/acpi_config.h"
 #include "boot/load_guest.h"
 #include "devices/registry.h"
 #include "irq/apic_bus.h"
+#include "irq/hpet.h"
 #include "irq/io_apic.h"
 #include "irq/irq_router.h"
 #include "irq/pic.h"
@@ -102,6 +104,7 @@ class Machine final : private MachineControl {
   Result<void> assemble();
   Result<void> load();
   RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
+  AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
   void kick_if_due();
   bool wait_until_due();
@@ -112,6 +115,7 @@ class Machine final : private MachineControl {
   std::vector<Component*> components();
 
   MachineConfig config_;
+  CharacterSink& console_;
   std::unique_ptr<GuestMemory> memory_;
   x86::CpuidTable cpuid_;
   std::unique_ptr<Inputs> inputs_;
@@ -123,10 +127,11 @@ class Machine final : private MachineControl {
   IoApic io_apic_;
   PicPair pic_;
   IrqRouter router_;
+  PciPlatform pci_;
+  Hpet hpet_;
   Pit pit_;
   SystemControlPort system_control_;
   Rtc rtc_;
-  PciPlatform pci_;
   std::vector<DeviceParts> devices_;
   std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
   std::unique_ptr<VirtioSlots> virtio_;

@@ -19,6 +19,7 @@ class PciPlatform {
 
   PciHost& host() { return host_; }
   PciBus& bus() { return bus_; }
+  const PciWindow& memory64_window() const { return bus_.resources().memory64; }
   MsiSink& messages() { return messages_; }
 
   // Maps the configuration space, and plugs in the host bridge.

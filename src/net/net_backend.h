@@ -49,16 +49,16 @@ struct NetOffloads {
 
 // What a back end can do; fixed for its life.
 struct NetLimits {
-  NetOffloads from_guest;    // what it understands
-  NetOffloads to_guest;      // what it could make use of, when the guest's driver accepts it
-  u16 mtu = 0;               // largest IP packet, if the guest is to be told of one
-  unsigned queue_pairs = 1;  // with 1 the card spreads received frames itself
+  NetOffloads from_guest = {};  // what it understands
+  NetOffloads to_guest = {};    // what it could make use of, when the guest's driver accepts it
+  u16 mtu = 0;                  // largest IP packet, if the guest is to be told of one
+  unsigned queue_pairs = 1;     // with 1 the card spreads received frames itself
 };
 
 // What the guest's driver has set up.
 struct NetDriverSettings {
-  NetOffloads offloads;      // accepted in received frames
-  unsigned queue_pairs = 1;  // in use
+  NetOffloads offloads = {};  // accepted in received frames
+  unsigned queue_pairs = 1;   // in use
 };
 
 // Takes frames that arrive from outside: the card. Called with the device lock held.
