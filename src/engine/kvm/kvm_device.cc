@@ -86,11 +86,18 @@ Result<void> KvmDevice::read_clock() {
   const KvmFile vm(UniqueFd(TRY(file_.call(KVM_CREATE_VM, 0, "creating a machine"))));
   const KvmFile vcpu(UniqueFd(TRY(vm.call(KVM_CREATE_VCPU, 0, "creating a vCPU"))));
   tsc_khz_ = static_cast<u32>(TRY(vcpu.call(KVM_GET_TSC_KHZ, 0, "the TSC's rate")));
-  const kvm_device_attr offset{
-      .flags = 0, .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = 0};
+  u64 value = u64{1} << 40;
+  const kvm_device_attr offset{.flags = 0,
+                               .group = KVM_VCPU_TSC_CTRL,
+                               .attr = KVM_VCPU_TSC_OFFSET,
+                               .addr = reinterpret_cast<u64>(&value)};
   if (tsc_khz_ == 0 || vcpu.try_call(KVM_HAS_DEVICE_ATTR, &offset) != 0) {
     return fail("engine kvm: this host's KVM lacks KVM_VCPU_TSC_OFFSET (the TSC offset; Linux 5.16)");
   }
+  const u64 wanted = value;
+  TRY_VOID(vcpu.apply(KVM_SET_DEVICE_ATTR, &offset, "the TSC's offset"));
+  TRY_VOID(vcpu.apply(KVM_GET_DEVICE_ATTR, &offset, "the TSC's offset"));
+  offsets_tsc_ = value == wanted;
   return {};
 }
 

@@ -20,6 +20,8 @@ class KvmDevice {
   // Rate of a guest's time-stamp counter, in kHz.
   u32 tsc_khz() const { return tsc_khz_; }
   bool can_scale_tsc() const { return scales_tsc_; }
+  // False where KVM takes an offset and forgets it, as software KVM does: guests see the host's TSC.
+  bool can_offset_tsc() const { return offsets_tsc_; }
   // What a guest of this KVM may be offered, with what the machine itself adds: x2APIC and TSC deadline timer.
   const x86::FeatureSet& features() const { return features_; }
   // Does KVM keep this model-specific register itself?
@@ -41,6 +43,7 @@ class KvmDevice {
   KvmFile file_;
   u32 tsc_khz_ = 0;
   bool scales_tsc_ = false;
+  bool offsets_tsc_ = false;
   x86::FeatureSet features_;
   std::vector<u32> kept_msrs_;
 };

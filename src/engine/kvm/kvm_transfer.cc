@@ -113,6 +113,8 @@ void KvmVcpu::load(const CpuState& state) {
 }
 
 Result<void> KvmVcpu::write_tsc_offset(u64 tsc_offset) {
+  // Where the offset cannot be chosen, follow_time() tells the machine what it is.
+  if (!vm_.device().can_offset_tsc()) return {};
   kvm_tsc_offset_ = tsc_offset - vm_.tsc_base();
   const kvm_device_attr attribute{.flags = 0,
                                   .group = KVM_VCPU_TSC_CTRL,
