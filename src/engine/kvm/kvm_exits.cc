@@ -37,8 +37,7 @@ void KvmVcpu::do_mmio_access() {
     platform_.write_mmio(address, data);
   else
     platform_.read_mmio(address, data);
-  // The page of the local APIC has the task priority.
-  run_->cr8 = task_priority_ = platform_.task_priority();
+  knows_platform_ = false;  // the page of the local APIC has the task priority
 }
 
 // What KVM keeps comes here only when KVM refuses it.
@@ -64,13 +63,12 @@ void KvmVcpu::do_msr_write() {
   const bool is_written = !is_refused && core_.write_msr(index, run_->msr.data);
   core_.has_fault = false;
   run_->msr.error = is_written ? 0 : 1;
-  run_->cr8 = task_priority_ = platform_.task_priority();
+  knows_platform_ = false;
   if (!is_written) return;
-  Result<void> passed_on;
-  if (index == x86::kMsrTsc || index == x86::kMsrTscAdjust) passed_on = write_tsc_offset(core_.state.tsc_offset);
-  // KVM shows the enable bit in CPUID.
-  if (index == x86::kMsrApicBase) passed_on = write_msr(file_, x86::kMsrApicBase, apic_base());
-  if (!passed_on) stop_for_good(passed_on.error().message);
+  if (index != x86::kMsrTsc && index != x86::kMsrTscAdjust) return;
+  if (const Result<void> done = write_tsc_offset(core_.state.tsc_offset); !done) {
+    stop_for_good(done.error().message);
+  }
 }
 
 void KvmVcpu::report_error() {

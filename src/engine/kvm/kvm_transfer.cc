@@ -14,14 +14,20 @@ constexpr unsigned kTries = 4;
 
 }  // namespace
 
-// The x2APIC bit stays out: KVM would look for a local APIC of its own.
-u64 KvmVcpu::apic_base() {
-  constexpr u64 kDefault = x86::kApicBaseDefault | x86::kApicBaseEnable;
-  return platform_.read_msr(x86::kMsrApicBase).value_or(kDefault) & ~x86::kApicBaseX2Apic;
+// KVM shows the APIC's enable bit in CPUID. The x2APIC bit stays out: KVM would look for a local APIC of its own.
+void KvmVcpu::meet_platform() {
+  run_->cr8 = task_priority_ = platform_.task_priority();
+  const u64 base = platform_.read_msr(x86::kMsrApicBase).value_or(apic_base_) & ~x86::kApicBaseX2Apic;
+  knows_platform_ = true;
+  if (base == apic_base_) return;
+  apic_base_ = base;
+  if (const Result<void> done = write_msr(file_, x86::kMsrApicBase, base); !done) {
+    stop_for_good(done.error().message);
+  }
 }
 
 Result<void> KvmVcpu::write_state(const CpuState& state) {
-  kvm_sregs2 sregs = to_sregs(state, core_.cpl, {apic_base(), platform_.task_priority()});
+  kvm_sregs2 sregs = to_sregs(state, core_.cpl, {apic_base_, task_priority_});
   if (!core_.is_long_mode) sregs.cs.l = 0;  // means nothing there, and KVM refuses it
   TRY_VOID(file_.apply(KVM_SET_SREGS2, &sregs, "loading system registers"));
   const kvm_regs regs = to_regs(state);
@@ -74,7 +80,7 @@ Result<void> KvmVcpu::read_state(CpuState& state, kvm_vcpu_events& events) {
 // instruction comes again.
 bool KvmVcpu::deliver_taken(const kvm_vcpu_events& events) {
   const u8 vector = events.exception.nr;
-  if (is_unsupported_) return false;  // KVM may have queued #UD beside its report
+  if (is_unsupported_ && vector == x86::kVectorUd) return false;  // KVM may queue it beside its report
   const bool is_software = vector == x86::kVectorBp || vector == x86::kVectorOf;
   if ((events.exception.injected != 0 || events.exception.pending != 0) && !is_software) {
     core_.deliver({vector, events.exception.has_error_code != 0, events.exception.error_code},
@@ -88,12 +94,23 @@ bool KvmVcpu::deliver_taken(const kvm_vcpu_events& events) {
   return false;
 }
 
+// Before run() ends: no event may be half delivered, because CpuState has no place for it.
+void KvmVcpu::settle() {
+  kvm_vcpu_events events{};
+  if (file_.try_call(KVM_GET_VCPU_EVENTS, &events) != 0) return;
+  const bool has_taken = events.exception.injected != 0 || events.exception.pending != 0;
+  if (!has_taken && events.interrupt.injected == 0) return;
+  if (const Result<void> done = read_state(core_.state, events); !done) {
+    return stop_for_good(done.error().message);
+  }
+  core_.state_replaced();
+  if (deliver_taken(events)) load(core_.state);
+}
+
 void KvmVcpu::save(CpuState& state) {
   kvm_vcpu_events events{};
   if (is_loaded_ && failure_.empty() && core_.state.activity != Activity::kShutdown) {
     if (const Result<void> done = read_state(core_.state, events); !done) stop_for_good(done.error().message);
-    core_.state_replaced();
-    if (deliver_taken(events)) load(core_.state);
   }
   state = core_.state;
 }
@@ -108,7 +125,7 @@ void KvmVcpu::load(const CpuState& state) {
   is_loaded_ = true;
   has_interrupt_flag_ = (core_.state.rflags & x86::kFlagIf) != 0;
   run_->ready_for_interrupt_injection = 0;
-  run_->cr8 = task_priority_ = platform_.task_priority();
+  knows_platform_ = false;
   interrupt_hint_ = true;
 }
 

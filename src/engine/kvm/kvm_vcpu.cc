@@ -90,11 +90,12 @@ Exit KvmVcpu::run(RunLimit limit) {
     if (!failure_.empty()) return {ExitReason::kShutdown, failure_};
     if (core_.state.activity == Activity::kShutdown) return finish({ExitReason::kShutdown, "triple fault"});
     if (kicked_.exchange(false)) return finish({ExitReason::kKicked, {}});
+    if (!knows_platform_) meet_platform();
     follow_time();
     if (core_.state.activity != Activity::kWaitForSipi) take_events();
     if (is_waiting()) return finish({ExitReason::kHalted, {}});
     enter();
-    if (is_unsupported_) return {ExitReason::kUnsupported, {}};
+    if (is_unsupported_) return finish({ExitReason::kUnsupported, {}});
   }
 }
 
@@ -104,6 +105,7 @@ Exit KvmVcpu::finish(Exit exit) {
     run_.set_immediate_exit(true);
     enter();
   }
+  if (exit.reason == ExitReason::kKicked || exit.reason == ExitReason::kUnsupported) settle();
   if (!failure_.empty()) return {ExitReason::kShutdown, failure_};
   return exit;
 }

@@ -8,6 +8,7 @@
 #include "cpu/core.h"
 #include "cpu/vcpu.h"
 #include "engine/kvm/kvm_vm.h"
+#include "x86/msr.h"
 
 namespace doppel {
 
@@ -97,8 +98,9 @@ class KvmVcpu final : public Vcpu {
   // kvm_transfer.cc
   Result<void> read_state(CpuState& state, kvm_vcpu_events& events);
   Result<void> write_state(const CpuState& state);
+  void settle();
   bool deliver_taken(const kvm_vcpu_events& events);
-  u64 apic_base();
+  void meet_platform();
   Result<void> write_tsc_offset(u64 tsc_offset);
   Result<void> measure_time();
   void follow_time();
@@ -114,7 +116,10 @@ class KvmVcpu final : public Vcpu {
   bool needs_completion_ = false;  // the next KVM_RUN ends the instruction of the last exit
   bool is_unsupported_ = false;    // KVM could not execute the instruction at RIP
   bool has_interrupt_flag_ = false;
-  u8 task_priority_ = 0;        // what both sides know as CR8
+  // What both sides know; load() must not ask the platform, whose lock the caller may hold.
+  u8 task_priority_ = 0;  // CR8
+  u64 apic_base_ = x86::kApicBaseDefault | x86::kApicBaseEnable;
+  bool knows_platform_ = false;  // false: to be asked before the next run
   u64 kvm_tsc_offset_ = 0;      // guest TSC minus the host's (scaled)
   std::string failure_;         // why this vCPU cannot run on; empty: it can
   bool is_loaded_ = false;      // KVM has a state
