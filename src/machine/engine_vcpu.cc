@@ -1,4 +1,4 @@
-// Changing engines, and lending the interpreter to KVM.
+// Changing engines, and lending the interpreter to another one.
 #include "machine/engine_vcpu.h"
 
 #include "base/verify.h"
@@ -9,42 +9,41 @@ std::string_view engine_name(Engine engine) { return engine == Engine::kKvm ? "k
 
 // The engine's vCPU, made when it is first asked for.
 Result<Vcpu*> EngineVcpu::prepare(Engine engine) {
-  if (engine == Engine::kInterp) {
-    if (!interpreter_) interpreter_ = TRY(create_interpreter(config_));
-    return interpreter_.get();
-  }
-  if (vm_ == nullptr) return fail("engine kvm: the machine was made without it");
-  if (!kvm_) {
-    kvm_ = TRY(create_kvm_vcpu(
-        {.vm = *vm_, .platform = config_.platform, .cpuid = config_.cpuid, .apic_id = config_.apic_id}));
-  }
-  return kvm_.get();
+  const auto index = static_cast<unsigned>(engine);
+  std::unique_ptr<Vcpu>& vcpu = made_[index];
+  if (vcpu) return vcpu.get();
+  if (!makers_[index]) return fail("engine {}: the machine was made without it", engine_name(engine));
+  vcpu = TRY(makers_[index]());
+  return vcpu.get();
 }
 
 Result<void> EngineVcpu::switch_to(Engine engine) {
   Vcpu* next = TRY(prepare(engine));
-  if (next == active_) return {};
-  if (active_ != nullptr) {
+  Vcpu* last = active_.load();
+  if (next == last) return {};
+  if (last != nullptr) {
     CpuState state;
-    active_->save(state);
+    last->save(state);
     hand_over(*next, state);
     ++switches_;
   }
   engine_ = engine;
-  active_ = next;
+  active_.store(next, std::memory_order_release);
+  // What was told to the last one meanwhile.
+  next->notify_interrupt();
   return {};
 }
 
-// KVM's guests write memory without telling anybody, so that nothing the interpreter decoded before holds.
+// KVM's guests write memory without telling anybody, so that nothing that was decoded before holds.
 void EngineVcpu::hand_over(Vcpu& next, const CpuState& state) {
-  next.invalidate(GuestPhys(0), config_.memory.low_size());
-  next.invalidate(GuestPhys(GuestMemory::kHighRamStart), config_.memory.high_size());
+  next.invalidate(GuestPhys(0), memory_.low_size());
+  next.invalidate(GuestPhys(GuestMemory::kHighRamStart), memory_.high_size());
   next.load(state);
 }
 
 Exit EngineVcpu::run(RunLimit limit) {
   for (;;) {
-    Exit exit = active_->run(limit);
+    Exit exit = active().run(limit);
     if (exit.reason != ExitReason::kUnsupported) return exit;
     if (const Result<void> done = step_elsewhere(); !done) {
       return {ExitReason::kShutdown, done.error().message};
@@ -55,21 +54,21 @@ Exit EngineVcpu::run(RunLimit limit) {
 // One instruction in the interpreter.
 Result<void> EngineVcpu::step_elsewhere() {
   Vcpu* stand_in = TRY(prepare(Engine::kInterp));
-  VERIFY(stand_in != active_);
+  VERIFY(stand_in != &active());
   CpuState state;
-  active_->save(state);
+  active().save(state);
   hand_over(*stand_in, state);
   stand_in->run({.instructions = 1});
   stand_in->save(state);
-  active_->load(state);
+  active().load(state);
   ++steps_;
   return {};
 }
 
 std::vector<std::pair<std::string_view, u64>> EngineVcpu::statistics() const {
-  auto all = active_->statistics();
+  auto all = active().statistics();
   all.emplace_back("engine_switches", switches_);
-  all.emplace_back("steps_for_kvm", steps_);
+  all.emplace_back("steps_elsewhere", steps_);
   return all;
 }
 

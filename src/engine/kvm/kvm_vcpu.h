@@ -67,11 +67,16 @@ class KvmVcpu final : public Vcpu {
   Result<void> open();
 
   Exit run(RunLimit limit) override;
+  // Until a kick or a halt.
+  bool runs_in_slices() const override { return false; }
   // KVM does not count: what was loaded.
   u64 instructions_retired() const override { return core_.state.instructions_retired; }
   void kick() override;
   void notify_interrupt() override;
   void notify_nmi() override;
+  void end_halt() override {
+    if (core_.state.activity == Activity::kHalted) core_.state.activity = Activity::kRunning;
+  }
   void save(CpuState& state) override;
   void load(const CpuState& state) override;
   std::vector<std::pair<std::string_view, u64>> statistics() const override;
