@@ -105,8 +105,13 @@ class Mmu {
   void flush_all();
   void add_listener(TlbListener* listener) { listeners_.push_back(listener); }
 
-  // A frame now holds decoded instructions: no table may grant direct writes to it any more.
+  // A frame now holds decoded instructions: no table may grant direct writes to it any more. Or so of all
+  // frames.
   void protect_frame(GuestPhys frame);
+  void protect_all_frames();
+  // On whose behalf GuestMemory's frames are written.
+  void set_code_user(CodeFrames::UserId user) { code_user_ = user; }
+  CodeFrames::UserId code_user() const { return code_user_; }
 
   // Pages with a data breakpoint are never entered, so that each access takes the slow path.
   void set_watched(bool is_watching) { is_watching_ = is_watching; }
@@ -168,7 +173,7 @@ class Mmu {
   CodePages kernel_code_;  // of the upper half, shared by all contexts because its pages are global
   bool kernel_half_has_local_code_ = false;  // a non-global page of the upper half was fetched from
   std::array<CodeTlbEntry, kCodeTlbEntries> code_tlb_;
-  std::vector<u8> writable_frames_;  // frames that some table grants direct writes to
+  CodeFrames::UserId code_user_ = CodeFrames::kNobody;
   std::vector<TlbListener*> listeners_;
   TlbStatistics statistics_;
   unsigned physical_bits_ = 46;

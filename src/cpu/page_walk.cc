@@ -69,15 +69,15 @@ bool Mmu::update_entry(u64 address, u64 old_value, u64 new_bits, unsigned bytes)
     platform_.write_mmio(physical, {reinterpret_cast<u8*>(&value), bytes});
     return true;
   }
-  if (memory_.is_code_frame(physical)) memory_.note_write(physical, bytes);
   u8* host = memory_.host(physical);
-  if (bytes == 8) {
-    return __atomic_compare_exchange_n(reinterpret_cast<u64*>(host), &old_value, value, false,
-                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-  }
   u32 old32 = static_cast<u32>(old_value);
-  return __atomic_compare_exchange_n(reinterpret_cast<u32*>(host), &old32, static_cast<u32>(value), false,
-                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  const bool is_done =
+      bytes == 8 ? __atomic_compare_exchange_n(reinterpret_cast<u64*>(host), &old_value, value, false,
+                                               __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+                 : __atomic_compare_exchange_n(reinterpret_cast<u32*>(host), &old32, static_cast<u32>(value),
+                                               false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  if (memory_.is_code_frame(physical)) memory_.note_write(physical, bytes, code_user_);
+  return is_done;
 }
 
 // Rights check and final accessed/dirty update for the entry that maps the page. SDM 3A 4.6, 4.8.

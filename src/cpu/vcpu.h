@@ -37,8 +37,8 @@ struct RunLimit {
   bool is_exact = true;
 };
 
-// One vCPU of one engine. run(), save() and load() are called on the vCPU's thread; kick() and
-// notify_interrupt() from any thread.
+// One vCPU of one engine. run() is called on the vCPU's thread; save(), load() and end_halt() there or, while
+// run() is not under way, on another one; kick(), the notify functions and invalidate() from any thread.
 class Vcpu {
  public:
   virtual ~Vcpu() = default;
@@ -50,11 +50,16 @@ class Vcpu {
   // Instructions retired since reset, exact also while the vCPU is inside a platform call.
   virtual u64 instructions_retired() const = 0;
 
+  // False: run() comes back only when kicked or halted, whatever the limit says.
+  virtual bool runs_in_slices() const { return true; }
+
   // Makes run() return at the next trace boundary.
   virtual void kick() = 0;
   // The platform's has_interrupt() may have become true: poll it at the next opportunity.
   virtual void notify_interrupt() = 0;
   virtual void notify_nmi() = 0;
+  // A HLT that lasts ends without an interrupt; nothing when the vCPU does not halt.
+  virtual void end_halt() = 0;
 
   virtual void save(CpuState& state) = 0;
   virtual void load(const CpuState& state) = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/verify.h"
 #include "engine/interp/borrowed.h"
 #include "engine/interp/handlers.h"
 #include "engine/interp/trace_builder.h"
@@ -30,12 +31,31 @@ Interpreter::Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_
       borrowed(std::move(borrowed_code)),
       apic_id_(config.apic_id) {
   mmu.set_physical_bits(cpuid.physical_address_bits());
-  memory.set_code_write_listener(&traces);
+  const CodeFrames::UserId user = memory.code_frames().add_user(frame_user_);
+  VERIFY(user != CodeFrames::kNobody);
+  mmu.set_code_user(user);
+  traces.set_user(user);
   state_replaced();
   refresh();
 }
 
-Interpreter::~Interpreter() { memory.set_code_write_listener(nullptr); }
+Interpreter::~Interpreter() { memory.code_frames().remove_user(mmu.code_user()); }
+
+void Interpreter::FrameUser::code_written(u64 frame, u64 start, u64 size) {
+  s.traces.code_written(GuestPhys((frame << kPageShift) + start), size);
+}
+
+void Interpreter::FrameUser::revoke_writes(u64 frame) { s.mmu.protect_frame(GuestPhys(frame << kPageShift)); }
+
+void Interpreter::FrameUser::everything_written() {
+  s.traces.kill_all();
+  s.mmu.protect_all_frames();
+}
+
+void Interpreter::FrameUser::interrupt() {
+  s.mail_hint_.store(true, std::memory_order_relaxed);
+  s.attention.store(kAttention, std::memory_order_release);
+}
 
 u64 Interpreter::instructions_retired() const {
   return state.instructions_retired + static_cast<u64>(budget_at_entry_ - budget) - remaining_in_trace;
@@ -91,6 +111,13 @@ void Interpreter::refresh() {
 }
 
 Exit Interpreter::run(RunLimit limit) {
+  memory.code_frames().enter(mmu.code_user());
+  Exit exit = run_until(limit);
+  memory.code_frames().leave(mmu.code_user());
+  return exit;
+}
+
+Exit Interpreter::run_until(RunLimit limit) {
   budget = static_cast<i64>(std::min<u64>(limit.instructions, u64{1} << 61));
   budget_at_entry_ = budget;
   Exit exit{ExitReason::kBudget, {}};
@@ -197,6 +224,9 @@ void Interpreter::deliver_fault() {
 
 Interpreter::Poll Interpreter::poll(Exit& exit) {
   if (attention.load(std::memory_order_relaxed) != 0) attention.exchange(0, std::memory_order_acquire);
+  if (mail_hint_.load(std::memory_order_relaxed) && mail_hint_.exchange(false)) {
+    memory.code_frames().handle_mail(mmu.code_user());
+  }
   if (nmi_hint_.load(std::memory_order_relaxed) && nmi_hint_.exchange(false)) state.nmi_pending = true;
   if (state.activity == Activity::kShutdown) {
     exit = {ExitReason::kShutdown, "triple fault"};
@@ -327,6 +357,7 @@ class InterpreterVcpu final : public Vcpu {
   void kick() override { interpreter_.kick(); }
   void notify_interrupt() override { interpreter_.notify_interrupt(); }
   void notify_nmi() override { interpreter_.notify_nmi(); }
+  void end_halt() override { interpreter_.end_halt(); }
   void save(CpuState& state) override { state = interpreter_.state; }
   void load(const CpuState& state) override { interpreter_.load(state); }
   Result<void> set_debug(const DebugControl& control) override {

@@ -177,6 +177,7 @@ Trace* TraceBuilder::build() {
   const u8* bytes = nullptr;
   u64 available = limit;
   if (interpreter_.memory.is_ram(start.page_base(), kPageSize)) {
+    interpreter_.traces.hold(start.page_number(), Trace::kNoFrame);
     bytes = interpreter_.memory.host(start);
   } else {
     // Code in device memory is fetched anew each time.
@@ -217,14 +218,15 @@ Trace* TraceBuilder::build_across_pages() {
   if (key_.code_size == 8 && !s.is_canonical(next)) return s.raise(x86::kVectorGp, 0), nullptr;
   const Translation translation = s.mmu.translate_code(GuestVirt(next), s.cpl == 3);
   if (!translation.is_valid) return s.raise_page_fault(GuestVirt(next), translation.error_code), nullptr;
+  is_cacheable_ = is_cacheable_ && s.memory.is_ram(translation.physical.page_base(), kPageSize) &&
+                  s.memory.is_ram(GuestPhys(key_.physical), first_bytes);
+  if (is_cacheable_) s.traces.hold(key_.physical >> kPageShift, translation.physical.page_number());
   u8 bytes[kMaxLength];
   const u64 available = std::min<u64>(kMaxLength, limit_bytes_);
   s.mmu.read_physical(GuestPhys(key_.physical), {bytes, first_bytes});
   for (u64 i = first_bytes; i < available; ++i) {
     s.mmu.read_physical(translation.physical + (i - first_bytes), {bytes + i, 1});
   }
-  is_cacheable_ = is_cacheable_ && s.memory.is_ram(translation.physical, kPageSize) &&
-                  s.memory.is_ram(GuestPhys(key_.physical), first_bytes);
   Decoded decoded;
   const Decode status = decode(decoded, bytes, available);
   if (status == Decode::kNeedsNextPage) return s.raise(x86::kVectorGp, 0), nullptr;  // cut off by the limit
@@ -271,8 +273,6 @@ Trace* TraceBuilder::finish(u64 second_frame) {
     return trace;
   }
   interpreter_.traces.insert(trace);
-  interpreter_.mmu.protect_frame(GuestPhys(key_.physical).page_base());
-  if (second_frame != Trace::kNoFrame) interpreter_.mmu.protect_frame(GuestPhys(second_frame << kPageShift));
   return trace;
 }
 
