@@ -22,6 +22,7 @@ enum class ExitReason : u8 {
   kHalted,    // HLT or MWAIT: nothing to do until an interrupt
   kShutdown,  // triple fault
   kStopped,   // the platform asked the machine to stop during an access (power-off, reset, debug exit)
+  kUnsupported,  // this engine cannot execute the next instruction; another one can
   kDebug,     // what set_debug() asked for happened: see Exit::debug
 };
 
