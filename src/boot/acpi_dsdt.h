@@ -1,13 +1,14 @@
-// The AML of the machine: sleep state, legacy devices and processors.
+// The AML of the machine: sleep state, PCI, fixed devices and processors.
 #pragma once
 
 #include <vector>
 
 #include "base/types.h"
+#include "boot/acpi_config.h"
 
 namespace doppel {
 
-// The body of the DSDT, without the table header. `cpu_count` is 1..4096.
-std::vector<u8> build_dsdt_aml(unsigned cpu_count);
+// The body of the DSDT, without the table header.
+std::vector<u8> build_dsdt_aml(const AcpiConfig& config);
 
 }  // namespace doppel

@@ -182,4 +182,23 @@ struct [[gnu::packed]] MadtLocalX2ApicNmi {  // 5.2.12.13
 };
 static_assert(sizeof(MadtLocalX2ApicNmi) == 12);
 
+struct [[gnu::packed]] McfgBody {  // PCI Firmware 3.2 4.1.2, after the header; one allocation
+  u64 reserved;
+  u64 base;
+  u16 segment;
+  u8 first_bus;
+  u8 last_bus;
+  u32 reserved_end;
+};
+static_assert(sizeof(Header) + sizeof(McfgBody) == 60);
+
+struct [[gnu::packed]] HpetBody {  // IA-PC HPET 1.0a 3.2.4, after the header
+  u32 event_timer_block;           // the low half of the capabilities register
+  GenericAddress address;
+  u8 number;
+  u16 minimum_ticks;
+  u8 page_protection;
+};
+static_assert(sizeof(Header) + sizeof(HpetBody) == 56);
+
 }  // namespace doppel::acpi

@@ -1,4 +1,4 @@
-// Builds RSDP, XSDT, RSDT, FADT, FACS, MADT and DSDT.
+// Builds RSDP, XSDT, RSDT, FADT, FACS, MADT, MCFG, HPET and DSDT.
 #include "boot/acpi_tables.h"
 
 #include <algorithm>
@@ -166,9 +166,31 @@ Table make_madt(const AcpiConfig& config) {
   return make_table({'A', 'P', 'I', 'C'}, kRevision, body);
 }
 
+Table make_mcfg() {
+  const McfgBody body = {.reserved = 0,
+                         .base = kEcamAddress,
+                         .segment = 0,
+                         .first_bus = 0,
+                         .last_bus = kEcamSize / kMiB - 1,
+                         .reserved_end = 0};
+  constexpr u8 kRevision = 1;
+  return make_table({'M', 'C', 'F', 'G'}, kRevision, bytes_of(body));
+}
+
+Table make_hpet() {
+  constexpr u16 kMinimumTicks = 0x1000;  // shorter periods may lose interrupts
+  const HpetBody body = {.event_timer_block = kHpetIdentity,
+                         .address = {0, 64, 0, 0, kHpetAddress},
+                         .number = 0,
+                         .minimum_ticks = kMinimumTicks,
+                         .page_protection = 0};
+  constexpr u8 kRevision = 1;
+  return make_table({'H', 'P', 'E', 'T'}, kRevision, bytes_of(body));
+}
+
 // RSDT and XSDT differ in the width of an entry only.
 template <class Entry>
-Table make_root_table(const Signature& signature, std::initializer_list<u64> tables) {
+Table make_root_table(const Signature& signature, const std::vector<u64>& tables) {
   Table body;
   for (const u64 address : tables) append(body, bytes_of(static_cast<Entry>(address)));
   constexpr u8 kRevision = 1;
@@ -220,14 +242,15 @@ Result<GuestPhys> install_acpi_tables(GuestMemory& memory, GuestPhys at, const A
   Placer placer(at);
   const u64 facs = placer.place(make_facs());
   constexpr u8 kDsdtRevision = 2;  // 64-bit integers
-  const u64 dsdt =
-      placer.place(make_table({'D', 'S', 'D', 'T'}, kDsdtRevision, build_dsdt_aml(config.cpu_count)));
+  const u64 dsdt = placer.place(make_table({'D', 'S', 'D', 'T'}, kDsdtRevision, build_dsdt_aml(config)));
   const u64 fadt = placer.place(make_fadt(facs, dsdt, config));
   const u64 madt = placer.place(make_madt(config));
-  const u64 rsdt = placer.place(make_root_table<u32>({'R', 'S', 'D', 'T'}, {fadt, madt}));
-  const u64 xsdt = placer.place(make_root_table<u64>({'X', 'S', 'D', 'T'}, {fadt, madt}));
+  std::vector<u64> tables = {fadt, madt, placer.place(make_mcfg())};
+  if (config.has_hpet) tables.push_back(placer.place(make_hpet()));
+  const u64 rsdt = placer.place(make_root_table<u32>({'R', 'S', 'D', 'T'}, tables));
+  const u64 xsdt = placer.place(make_root_table<u64>({'X', 'S', 'D', 'T'}, tables));
   const Table& image = placer.image();
-  if (image.size() > kAcpiAreaSize || !memory.write(at, image)) {
+  if (image.size() > kAcpiAreaSize - kSharedPagesSize || !memory.write(at, image)) {
     return fail("ACPI tables: {} bytes do not fit into RAM at {:#x}", image.size(), at.value());
   }
   if (!memory.write(kAcpiRootPointer, bytes_of(make_root_pointer(rsdt, xsdt)))) {

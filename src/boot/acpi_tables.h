@@ -2,21 +2,11 @@
 #pragma once
 
 #include "base/result.h"
+#include "boot/acpi_config.h"
 #include "boot/e820.h"
 #include "memory/guest_memory.h"
 
 namespace doppel {
-
-struct AcpiConfig {
-  // 1..kMaxAcpiCpus. CPU i has processor UID i and APIC id i.
-  unsigned cpu_count = 1;
-  u8 io_apic_id = 0;
-  // Whether guests should look for the keyboard controller. Its sockets are empty, so nothing is lost
-  // without.
-  bool has_keyboard_controller = false;
-  bool has_vga = false;
-};
-inline constexpr unsigned kMaxAcpiCpus = 1024;
 
 // Where the root pointer goes: the start of the area that guests search. ACPI 6.5 5.2.5.1.
 inline constexpr GuestPhys kAcpiRootPointer{kBiosAreaStart};

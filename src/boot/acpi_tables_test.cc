@@ -80,18 +80,38 @@ TEST(AcpiTables, RootPointerLiesWhereGuestsSearch) {
 
 TEST(AcpiTables, EveryTableSumsToZero) {
   Tables tables(AcpiConfig{.cpu_count = 3});
-  EXPECT_EQ(tables.all().size(), 5u);
+  EXPECT_EQ(tables.all().size(), 7u);
   EXPECT_EQ(sum(tables["XSDT"]), 0);
   EXPECT_EQ(sum(tables["RSDT"]), 0);
   EXPECT_EQ(sum(tables["FACP"]), 0);
   EXPECT_EQ(sum(tables["APIC"]), 0);
   EXPECT_EQ(sum(tables["DSDT"]), 0);
+  EXPECT_EQ(sum(tables["MCFG"]), 0);
+  EXPECT_EQ(sum(tables["HPET"]), 0);
 }
 
 TEST(AcpiTables, BothRootTablesNameTheSameTables) {
   Tables tables;
   EXPECT_EQ(Tables::load<u32>(tables["RSDT"], 36), Tables::load<u64>(tables["XSDT"], 36));
   EXPECT_EQ(Tables::load<u32>(tables["RSDT"], 40), Tables::load<u64>(tables["XSDT"], 44));
+  EXPECT_EQ(Tables::load<u32>(tables["RSDT"], 48), Tables::load<u64>(tables["XSDT"], 60));
+}
+
+TEST(AcpiTables, McfgDescribesOneBus) {
+  Tables tables;
+  const auto mcfg = Tables::load<acpi::McfgBody>(tables["MCFG"], 36);
+  EXPECT_EQ(u64{mcfg.base}, 0xe0000000u);
+  EXPECT_EQ(u64{mcfg.first_bus}, 0u);
+  EXPECT_EQ(u64{mcfg.last_bus}, 0u);
+}
+
+TEST(AcpiTables, HpetIsOptional) {
+  Tables with;
+  Tables without(AcpiConfig{.has_hpet = false});
+  const auto hpet = Tables::load<acpi::HpetBody>(with["HPET"], 36);
+  EXPECT_EQ(u64{hpet.address.address}, 0xfed00000u);
+  EXPECT_EQ(u64{hpet.event_timer_block}, 0x8086a201u);
+  EXPECT_FALSE(without.all().contains("HPET"));
 }
 
 TEST(AcpiTables, FadtNamesTheFixedHardware) {
@@ -186,7 +206,14 @@ TEST(AcpiTables, ReferenceCompilerAcceptsThem) {
   const std::filesystem::path directory =
       std::filesystem::path(testing::TempDir()) / fmt::format("acpi_tables_{}", getpid());
   std::filesystem::create_directories(directory);
-  Tables tables(AcpiConfig{.cpu_count = 300, .has_keyboard_controller = true});
+  Tables tables(AcpiConfig{
+      .cpu_count = 300,
+      .has_keyboard_controller = true,
+      .pci_memory64_base = 0x800000000,
+      .pci_memory64_size = 0x800000000,
+      .generation_page = 0xbfffc000,
+      .clock_page = 0xbfffd000,
+      .virtio_mmio = {{.address = 0xd0000000, .interrupt = 5}, {.address = 0xd0000200, .interrupt = 6}}});
   for (const auto& [signature, bytes] : tables.all()) {
     std::ofstream(directory / (signature + ".dat"), std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));

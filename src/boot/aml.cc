@@ -21,8 +21,14 @@ constexpr u8 kPackageOp = 0x12;
 constexpr u8 kExtendedPrefix = 0x5b;
 constexpr u8 kDeviceOp = 0x82;
 
-constexpr u8 kIrqDescriptor = 0x22;  // two bytes of data: no flags, hence edge and active high
-constexpr u8 kIoDescriptor = 0x47;
+constexpr u8 kMethodOp = 0x14;
+constexpr u8 kArgument0 = 0x68;
+constexpr u8 kStoreOp = 0x70;
+constexpr u8 kNotifyOp = 0x86;
+constexpr u8 kCreateDwordFieldOp = 0x8a;
+constexpr u8 kIfOp = 0xa0;
+constexpr u8 kReturnOp = 0xa4;
+
 constexpr u8 kEndTag = 0x79;
 
 constexpr std::size_t kSegmentLength = 4;
@@ -64,9 +70,14 @@ Term name_string(std::string_view path) {
     term.push_back('\\');
     path.remove_prefix(1);
   }
-  VERIFY(path.size() == kSegmentLength);
-  term.insert(term.end(), path.begin(), path.end());
-  return term;
+  // ACPI 6.5 20.2.2: two segments with a dot between them take a prefix.
+  constexpr u8 kDualNamePrefix = 0x2e;
+  if (path.size() == 2 * kSegmentLength + 1) term.push_back(kDualNamePrefix);
+  for (;; path.remove_prefix(kSegmentLength + 1)) {
+    VERIFY(path.size() == kSegmentLength || path.size() == 2 * kSegmentLength + 1);
+    term.insert(term.end(), path.begin(), path.begin() + kSegmentLength);
+    if (path.size() == kSegmentLength) return term;
+  }
 }
 
 u32 hex_digit(char digit) {
@@ -107,34 +118,24 @@ Term eisa_id(std::string_view id) {
   return prefixed(kDwordPrefix, __builtin_bswap32(value), 4);
 }
 
-Term package(Terms elements) {
+Term package(Terms elements) { return package(std::vector<Term>(elements)); }
+
+Term package(const std::vector<Term>& elements) {
+  VERIFY(elements.size() <= 0xff);
   Term body = {static_cast<u8>(elements.size())};
-  append(body, join(elements));
+  for (const Term& element : elements) append(body, element);
   return with_length({kPackageOp}, body);
 }
 
-Term resource_template(Terms descriptors) {
-  Term data = join(descriptors);
+Term resource_template(Terms descriptors) { return resource_template(std::vector<Term>(descriptors)); }
+
+Term resource_template(const std::vector<Term>& descriptors) {
+  Term data;
+  for (const Term& descriptor : descriptors) append(data, descriptor);
   append(data, {kEndTag, 0});  // a zero checksum means "not checked"
   Term body = integer(data.size());
   append(body, data);
   return with_length({kBufferOp}, body);
-}
-
-// ACPI 6.5 6.4.2.5.
-Term io_ports(u16 base, u8 size) {
-  constexpr u8 kDecodes16Bits = 1;
-  Term term = {kIoDescriptor, kDecodes16Bits};
-  append_number(term, base, 2);  // lowest base
-  append_number(term, base, 2);  // highest base
-  term.push_back(1);             // alignment
-  term.push_back(size);
-  return term;
-}
-
-Term isa_irq(u8 irq) {
-  VERIFY(irq < 16);
-  return prefixed(kIrqDescriptor, u64{1} << irq, 2);
 }
 
 Term name(std::string_view path, const Term& value) { return join({{kNameOp}, name_string(path), value}); }
@@ -145,6 +146,28 @@ Term scope(std::string_view path, const Term& body) {
 
 Term device(std::string_view segment, const Term& body) {
   return with_length({kExtendedPrefix, kDeviceOp}, join({name_string(segment), body}));
+}
+
+Term reference(std::string_view path) { return name_string(path); }
+
+Term argument(unsigned index) {
+  VERIFY(index < 7);
+  return {static_cast<u8>(kArgument0 + index)};
+}
+
+Term method(std::string_view segment, unsigned arguments, const Term& body) {
+  VERIFY(arguments <= 7);
+  return with_length({kMethodOp}, join({name_string(segment), {static_cast<u8>(arguments)}, body}));
+}
+
+Term when(const Term& condition, const Term& body) { return with_length({kIfOp}, join({condition, body})); }
+
+Term give(const Term& value) { return join({{kReturnOp}, value}); }
+Term store(const Term& value, const Term& target) { return join({{kStoreOp}, value, target}); }
+Term notify(const Term& object, u8 value) { return join({{kNotifyOp}, object, integer(value)}); }
+
+Term dword_field(const Term& buffer, u64 offset, std::string_view segment) {
+  return join({{kCreateDwordFieldOp}, buffer, integer(offset), name_string(segment)});
 }
 
 }  // namespace doppel::aml

@@ -21,17 +21,26 @@ Term string(std::string_view text);
 // A compressed "PNPxxxx" identifier.
 Term eisa_id(std::string_view id);
 Term package(Terms elements);
-// A buffer of resource descriptors, with the end tag.
+Term package(const std::vector<Term>& elements);
+// A buffer of the descriptors of aml_resources.h, with the end tag.
 Term resource_template(Terms descriptors);
-
-// Resource descriptors: `size` ports at exactly `base`; edge, active-high interrupt of the ISA bus.
-Term io_ports(u16 base, u8 size);
-Term isa_irq(u8 irq);
+Term resource_template(const std::vector<Term>& descriptors);
 
 // Named objects and scopes.
 Term name(std::string_view path, const Term& value);
 Term scope(std::string_view path, const Term& body);
 Term device(std::string_view segment, const Term& body);
+
+// Code. A reference is a use of a named object; `length` of arguments is 0..7.
+Term reference(std::string_view path);
+Term argument(unsigned index);
+Term method(std::string_view segment, unsigned arguments, const Term& body);
+Term when(const Term& condition, const Term& body);  // If
+Term give(const Term& value);                        // Return
+Term store(const Term& value, const Term& target);
+Term notify(const Term& object, u8 value);
+// Names four bytes of a buffer.
+Term dword_field(const Term& buffer, u64 offset, std::string_view segment);
 
 // Terms one after the other.
 Term join(Terms terms);

@@ -1,5 +1,5 @@
 // Encodings of the AML assembler against bytes worked out from the specification.
-#include "boot/aml.h"
+#include "boot/aml_resources.h"
 
 #include <gtest/gtest.h>
 
@@ -66,6 +66,37 @@ TEST(Aml, ResourceTemplateEndsWithItsTag) {
 
 TEST(Aml, PortsAreDecodedWith16Bits) {
   EXPECT_EQ(aml::io_ports(0x3f8, 8), (Term{0x47, 0x01, 0xf8, 0x03, 0xf8, 0x03, 0x01, 0x08}));
+}
+
+TEST(Aml, MethodsCountArgumentsInTheirFlags) {
+  EXPECT_EQ(aml::method("_PIC", 1, aml::store(aml::argument(0), aml::reference("PICF"))),
+            (Term{0x14, 0x0c, '_', 'P', 'I', 'C', 0x01, 0x70, 0x68, 'P', 'I', 'C', 'F'}));
+  EXPECT_EQ(aml::when(aml::argument(1), aml::give(aml::integer(0))), (Term{0xa0, 0x04, 0x69, 0xa4, 0x00}));
+}
+
+TEST(Aml, PathsOfTwoSegmentsHaveAPrefix) {
+  EXPECT_EQ(aml::notify(aml::reference("\\_SB_.VGEN"), 0x80),
+            (Term{0x86, '\\', 0x2e, '_', 'S', 'B', '_', 'V', 'G', 'E', 'N', 0x0a, 0x80}));
+}
+
+TEST(Aml, FieldsOfBuffersAreNamed) {
+  EXPECT_EQ(aml::dword_field(aml::argument(3), 8, "CDW3"), (Term{0x8a, 0x6b, 0x0a, 8, 'C', 'D', 'W', '3'}));
+}
+
+TEST(Aml, FixedMemoryAndInterruptsAreConsumed) {
+  EXPECT_EQ(aml::fixed_memory(0xfed00000, 0x400),
+            (Term{0x86, 9, 0, 1, 0x00, 0x00, 0xd0, 0xfe, 0x00, 0x04, 0, 0}));
+  EXPECT_EQ(aml::io_apic_input(16), (Term{0x89, 6, 0, 9, 1, 16, 0, 0, 0}));
+}
+
+TEST(Aml, WindowsGiveBothEnds) {
+  EXPECT_EQ(aml::bus_numbers(0, 0), (Term{0x88, 13, 0, 2, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0}));
+  EXPECT_EQ(aml::io_window(0xd00, 0xf300),
+            (Term{0x88, 13, 0, 1, 0x0c, 3, 0, 0, 0, 0x0d, 0xff, 0xff, 0, 0, 0x00, 0xf3}));
+  EXPECT_EQ(aml::memory_window32(0xc0000000, 0x20000000),
+            (Term{0x87, 23,   0,    0,    0x0c, 1, 0, 0, 0, 0, 0, 0, 0,
+                  0xc0, 0xff, 0xff, 0xff, 0xdf, 0, 0, 0, 0, 0, 0, 0, 0x20}));
+  EXPECT_EQ(aml::memory_window64(0x800000000, 0x800000000).size(), 46u);
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 // Builds the physical memory map of a PC with the given RAM size.
 #include "boot/e820.h"
 
+#include "devices/port_map.h"
+
 namespace doppel {
 
 namespace {
 
-constexpr u64 kIoApicBase = 0xfec00000;
-constexpr u64 kLocalApicBase = 0xfee00000;
 constexpr u64 kFirmwareFlashStart = 0xfffc0000;  // the reset vector's neighbourhood below 4 GiB
 constexpr u64 kFirmwareFlashEnd = 4 * kGiB;
 
@@ -22,6 +22,12 @@ GuestPhys acpi_area_start(const GuestMemory& memory) {
   return GuestPhys(align_down(low_end - kAcpiAreaSize, kPageSize));
 }
 
+GuestPhys shared_pages_start(const GuestMemory& memory) {
+  const u64 low_end = memory.low_size();
+  if (low_end < kMinSizeWithAcpi) return GuestPhys(low_end);
+  return GuestPhys(align_down(low_end, kPageSize) - kSharedPagesSize);
+}
+
 std::vector<E820Entry> build_e820(const GuestMemory& memory) {
   const u64 acpi_start = acpi_area_start(memory).value();
   std::vector<E820Entry> map;
@@ -29,9 +35,12 @@ std::vector<E820Entry> build_e820(const GuestMemory& memory) {
   append(map, kEbdaStart, kEbdaEnd, kE820Reserved);
   append(map, kBiosAreaStart, kBiosAreaEnd, kE820Reserved);
   append(map, kMiB, acpi_start, kE820Ram);
-  append(map, acpi_start, memory.low_size(), kE820Acpi);
-  append(map, kIoApicBase, kIoApicBase + kPageSize, kE820Reserved);
-  append(map, kLocalApicBase, kLocalApicBase + kPageSize, kE820Reserved);
+  const u64 shared_start = shared_pages_start(memory).value();
+  append(map, acpi_start, shared_start, kE820Acpi);
+  append(map, shared_start, memory.low_size(), kE820Reserved);
+  append(map, kEcamAddress, kEcamAddress + kEcamSize, kE820Reserved);
+  append(map, kIoApicAddress, kIoApicAddress + kPageSize, kE820Reserved);
+  append(map, kLocalApicAddress, kLocalApicAddress + kPageSize, kE820Reserved);
   append(map, kFirmwareFlashStart, kFirmwareFlashEnd, kE820Reserved);
   append(map, GuestMemory::kHighRamStart, GuestMemory::kHighRamStart + memory.high_size(), kE820Ram);
   return map;

@@ -31,10 +31,14 @@ inline constexpr u64 kBiosAreaEnd = 0x100000;
 // RAM at the end of the low part that the map reports as ACPI data: the ACPI tables live here, so loaders
 // place nothing at or above acpi_area_start(). Guests of less than 2 MiB have no such area.
 inline constexpr u64 kAcpiAreaSize = 256 * kKiB;
+// Pages at the end of the area that machine and guest share as long as the guest runs: reserved in the map.
+inline constexpr u64 kSharedPagesSize = 16 * kKiB;
 inline constexpr u64 kMinSizeWithAcpi = 2 * kMiB;
 
 // Where the ACPI area starts; low_size() when the guest is too small to have one.
 GuestPhys acpi_area_start(const GuestMemory& memory);
+// Where the shared pages start; low_size() when there is no ACPI area.
+GuestPhys shared_pages_start(const GuestMemory& memory);
 
 // Sorted by address, without overlaps: what firmware would report for this RAM size.
 std::vector<E820Entry> build_e820(const GuestMemory& memory);

@@ -30,7 +30,18 @@ TEST(E820, ConventionalMemoryEndsAtTheExtendedBiosDataArea) {
 TEST(E820, AcpiAreaIsTheEndOfLowRam) {
   const auto map = map_for(64 * kMiB);
   EXPECT_TRUE(has(map, kMiB, 64 * kMiB - kAcpiAreaSize, kE820Ram));
-  EXPECT_TRUE(has(map, 64 * kMiB - kAcpiAreaSize, 64 * kMiB, kE820Acpi));
+  EXPECT_TRUE(has(map, 64 * kMiB - kAcpiAreaSize, 64 * kMiB - kSharedPagesSize, kE820Acpi));
+}
+
+TEST(E820, SharedPagesAreReserved) {
+  const auto map = map_for(64 * kMiB);
+  EXPECT_TRUE(has(map, 64 * kMiB - kSharedPagesSize, 64 * kMiB, kE820Reserved));
+  EXPECT_EQ(shared_pages_start(*GuestMemory::create(64 * kMiB).value()).value(),
+            64 * kMiB - kSharedPagesSize);
+}
+
+TEST(E820, PciConfigurationSpaceIsReserved) {
+  EXPECT_TRUE(has(map_for(64 * kMiB), 0xe0000000, 0xe0100000, kE820Reserved));
 }
 
 TEST(E820, InterruptControllersAreReserved) {

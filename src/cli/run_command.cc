@@ -1,7 +1,6 @@
 // Options of `doppel run`, and running a machine on the user's terminal.
 #include "cli/run_command.h"
 
-#include <charconv>
 #include <cstdio>
 
 #include "cli/terminal.h"
@@ -67,34 +66,6 @@ void print_results(Control& control, const RunOptions& options) {
 
 }  // namespace
 
-Result<u64> parse_size(std::string_view text) {
-  u64 value = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, value);
-  u64 unit = 1;
-  std::string_view suffix(rest, static_cast<std::size_t>(end - rest));
-  if (suffix == "K" || suffix == "k")
-    unit = kKiB;
-  else if (suffix == "M" || suffix == "m")
-    unit = kMiB;
-  else if (suffix == "G" || suffix == "g")
-    unit = kGiB;
-  else if (!suffix.empty())
-    return fail_usage("size '{}': give a number with K, M or G", text);
-  if (error != std::errc() || value > ~u64{0} / unit)
-    return fail_usage("size '{}': give a number with K, M or G", text);
-  return value * unit;
-}
-
-// CLI11's own conversion takes negative and too large numbers.
-Result<u64> parse_count(std::string_view option, std::string_view text) {
-  u64 value = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, value);
-  if (error == std::errc() && rest == end) return value;
-  return fail_usage("{} '{}': give a number from 0 to {}", option, text, ~u64{0});
-}
-
 CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   CLI::App* run = app.add_subcommand("run", "Run a virtual machine");
   BootConfig& boot = options.machine.boot;
@@ -109,6 +80,18 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--engine", options.engine, "auto or interp");
   run->add_option("--cpu", options.machine.cpu_template,
                   "CPU template: host, x86-64-v2 or x86-64-v3, with changes such as ,+la57,-avx");
+  for (const VirtioRow& row : virtio_rows()) {
+    run->add_option_function<std::vector<std::string>>(
+           std::string(row.option),
+           [&options, &row](const std::vector<std::string>& values) {
+             for (const std::string& value : values) {
+               options.machine.devices.push_back({std::string(row.option), value});
+             }
+           },
+           std::string(row.help))
+        ->expected(1)
+        ->take_all();
+  }
   run->add_option("--clock", options.clock, "host, or instructions for runs that repeat exactly");
   run->add_option("--max-instructions", options.max_instructions, "Stop after this many instructions");
   run->add_option("--exit-on", options.exit_on, "Stop with status 0 when the console shows this text");

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/parse_number.h"
 #include "base/result.h"
 #include "control/control.h"
 
@@ -25,10 +26,5 @@ struct RunOptions {
 CLI::App* add_run_command(CLI::App& app, RunOptions& options);
 // Runs the machine; the process's exit status.
 Result<int> run_machine(RunOptions& options);
-
-// "512M", "1G", "4096K", "1048576": bytes.
-Result<u64> parse_size(std::string_view text);
-// "700000013"; `option` names it in the error.
-Result<u64> parse_count(std::string_view option, std::string_view text);
 
 }  // namespace doppel

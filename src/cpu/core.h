@@ -46,6 +46,9 @@ class Core {
   bool is_64bit = false;      // executing 64-bit code
   AccessMode access_mode = kSupervisor;
 
+  // A debugger's watchpoints; null without any. An access that they defer fails with has_fault clear.
+  DataWatch* data_watch = nullptr;
+
   // --- Faults
   bool raise(u8 vector);
   bool raise(u8 vector, u32 error_code);

@@ -18,6 +18,13 @@ struct Piece {
 
 bool Core::access_linear(u64 va, void* buffer, unsigned size, Access access, AccessMode mode) {
   VERIFY(size <= kPageSize);
+  if (data_watch != nullptr) [[unlikely]] {
+    const u64 start = is_long_mode ? va : va & 0xffffffff;
+    const DataWatch::Access kind = access != Access::kWrite ? DataWatch::Access::kRead
+                                   : buffer == nullptr      ? DataWatch::Access::kProbe
+                                                            : DataWatch::Access::kWrite;
+    if (!data_watch->note(GuestVirt(start), size, kind)) return false;
+  }
   Piece pieces[2];
   unsigned count = 0;
   for (unsigned done = 0; done < size; ++count) {

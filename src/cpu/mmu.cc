@@ -119,6 +119,7 @@ Translation Mmu::fill(GuestVirt address, Access access, AccessMode mode) {
   }
   const GuestPhys frame = result.physical.page_base();
   if (is_watching_ || !memory_.is_ram(frame, kPageSize)) return result;
+  if (data_watch_ != nullptr && data_watch_->is_watched_page(address)) return result;
   ++statistics_.fills;
   TlbTable& tlb = table(mode);
   TlbEntry& entry = tlb.entry(address.value());

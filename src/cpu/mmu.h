@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/cpu_state.h"
+#include "cpu/data_watch.h"
 #include "cpu/platform.h"
 #include "memory/guest_memory.h"
 
@@ -109,6 +110,8 @@ class Mmu {
 
   // Pages with a data breakpoint are never entered, so that each access takes the slow path.
   void set_watched(bool is_watching) { is_watching_ = is_watching; }
+  // The same for the pages with a debugger's watchpoints; null: none. flush_all() makes it take effect.
+  void set_data_watch(const DataWatch* watch) { data_watch_ = watch; }
 
   void set_physical_bits(unsigned bits) { physical_bits_ = bits; }
   const TlbStatistics& statistics() const { return statistics_; }
@@ -170,6 +173,7 @@ class Mmu {
   TlbStatistics statistics_;
   unsigned physical_bits_ = 46;
   bool is_watching_ = false;
+  const DataWatch* data_watch_ = nullptr;
 };
 
 }  // namespace doppel

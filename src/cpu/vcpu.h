@@ -6,8 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/result.h"
 #include "base/types.h"
 #include "cpu/cpu_state.h"
+#include "cpu/debug.h"
 #include "memory/address.h"
 
 namespace doppel {
@@ -19,11 +21,13 @@ enum class ExitReason : u8 {
   kHalted,    // HLT or MWAIT: nothing to do until an interrupt
   kShutdown,  // triple fault
   kStopped,   // the platform asked the machine to stop during an access (power-off, reset, debug exit)
+  kDebug,     // what set_debug() asked for happened: see Exit::debug
 };
 
 struct Exit {
   ExitReason reason;
-  std::string detail;  // for a person; empty for the frequent reasons
+  std::string detail;   // for a person; empty for the frequent reasons
+  DebugHit debug = {};  // with kDebug
 };
 
 // How far to run: `instructions`, exactly, or (when `is_exact` is false) up to the trace boundary near it.
@@ -53,6 +57,12 @@ class Vcpu {
 
   virtual void save(CpuState& state) = 0;
   virtual void load(const CpuState& state) = 0;
+
+  // What run() is to stop for, instead of what was asked before. An empty control costs nothing. Fails when
+  // the engine cannot do it (too many for its debug registers), and then nothing has changed.
+  virtual Result<void> set_debug(const DebugControl& /*control*/) {
+    return fail("this engine cannot be debugged");
+  }
 
   // Counters for a person, by name.
   virtual std::vector<std::pair<std::string_view, u64>> statistics() const = 0;

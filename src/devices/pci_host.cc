@@ -1,7 +1,7 @@
-// The configuration ports and the host bridge's registers.
+// The configuration ports, the memory-mapped configuration space and the host bridge's registers.
 #include "devices/pci_host.h"
 
-#include <array>
+#include <algorithm>
 
 namespace doppel {
 namespace {
@@ -11,17 +11,24 @@ constexpr u32 kFunction = 0xffff00;  // bus, device and function
 constexpr u32 kRegister = 0xfc;
 constexpr u32 kAddressBits = kEnable | kFunction | kRegister;
 
-// The header's first registers; all others are 0. PCI Local Bus Specification 3.0, 6.1. The identification is
-// that of a host bridge of virtual machines, with which no guest connects defects of a chip.
-constexpr std::array<u32, 3> kHostBridge = {
-    0x00081b36,  // device and vendor
-    0x00000000,  // status and command: decodes nothing
-    0x06000000,  // class: host bridge
-};
+// The identification is that of a host bridge of virtual machines, with which no guest connects defects of a
+// chip.
+constexpr PciIdentity kHostBridge = {.vendor_id = 0x1b36, .device_id = 0x0008, .class_code = 0x060000};
 
 }  // namespace
 
-bool PciHost::selects_host_bridge() const { return (address_ & (kEnable | kFunction)) == kEnable; }
+PciHost::PciHost(PciBus& bus)
+    : bus_(bus), bridge_(kHostBridge), address_ports_(*this), data_ports_(*this), ecam_(*this) {}
+
+void PciHost::reset() {
+  address_ = 0;
+  bridge_.reset();
+}
+
+bool PciHost::is_window_open() const { return (address_ & kEnable) != 0; }
+unsigned PciHost::selected_bus() const { return static_cast<unsigned>(bits(address_, 16, 8)); }
+unsigned PciHost::selected_function() const { return static_cast<unsigned>(bits(address_, 8, 8)); }
+u64 PciHost::selected_register(u64 offset) const { return (address_ & kRegister) + offset; }
 
 // Only dword accesses reach the address register.
 void PciHost::AddressPorts::read(u64 offset, std::span<u8> data) {
@@ -35,18 +42,34 @@ void PciHost::AddressPorts::write(u64 offset, std::span<const u8> data) {
 }
 
 void PciHost::DataPorts::read(u64 offset, std::span<u8> data) {
-  if (!host.selects_host_bridge()) return store_le(data, ~u64{0});
-  const u64 index = (host.address_ & kRegister) / sizeof(u32);
-  const u32 value = index < kHostBridge.size() ? kHostBridge[index] : 0;
-  store_le(data, u64{value} >> (8 * offset));
+  if (!host.is_window_open()) return store_le(data, ~u64{0});
+  host.bus_.read_config(host.selected_bus(), host.selected_function(), host.selected_register(offset), data);
 }
 
-// The host bridge has no register that could be changed.
-void PciHost::DataPorts::write(u64, std::span<const u8>) {}
+void PciHost::DataPorts::write(u64 offset, std::span<const u8> data) {
+  if (!host.is_window_open()) return;
+  host.bus_.write_config(host.selected_bus(), host.selected_function(), host.selected_register(offset), data);
+}
+
+// An access across two functions' pages, which no processor makes in one piece, is split at the border.
+void PciHost::Ecam::read(u64 offset, std::span<u8> data) {
+  const u64 here = std::min<u64>(data.size(), pci::kConfigSize - offset % pci::kConfigSize);
+  host.bus_.read_config(0, static_cast<unsigned>(offset / pci::kConfigSize), offset % pci::kConfigSize,
+                        data.first(here));
+  if (here < data.size()) read(offset + here, data.subspan(here));
+}
+
+void PciHost::Ecam::write(u64 offset, std::span<const u8> data) {
+  const u64 here = std::min<u64>(data.size(), pci::kConfigSize - offset % pci::kConfigSize);
+  host.bus_.write_config(0, static_cast<unsigned>(offset / pci::kConfigSize), offset % pci::kConfigSize,
+                         data.first(here));
+  if (here < data.size()) write(offset + here, data.subspan(here));
+}
 
 void PciHost::visit_state(StateVisitor& visitor) {
   visitor.begin(name());
   visitor.field("address", address_);
+  bridge_.visit_state(visitor);
   visitor.end();
   if (visitor.is_loading()) address_ &= kAddressBits;
 }

@@ -1,6 +1,8 @@
 // Every fixed port, memory address and interrupt of the machine in one place.
 #pragma once
 
+#include <array>
+
 #include "base/types.h"
 
 namespace doppel {
@@ -48,7 +50,20 @@ inline constexpr u8 kResetControlHardReset = 0x06;
 
 inline constexpr u8 kRtcCenturyIndex = 0x32;  // CMOS byte of the century, BCD
 
+inline constexpr PortRange kPciIoWindow{0xc000, 0x4000};  // where I/O BARs go
+
+// Memory of devices below 4 GiB; RAM ends at 3 GiB.
+inline constexpr u64 kPciMemory32Window = 0xc0000000;
+inline constexpr u64 kPciMemory32WindowSize = 512 * kMiB;
+inline constexpr u64 kEcamAddress = 0xe0000000;  // configuration space of PCI bus 0
+inline constexpr u64 kEcamSize = kMiB;
+inline constexpr u64 kVirtioMmioAddress = 0xe0200000;  // virtio devices with transport=mmio, a page each
+inline constexpr std::size_t kVirtioMmioSlots = 64;
 inline constexpr u64 kIoApicAddress = 0xfec00000;
+inline constexpr u64 kHpetAddress = 0xfed00000;
+inline constexpr u64 kHpetSize = kKiB;
+// Revision 1, three comparators, 64-bit counter, legacy replacement, vendor Intel. IA-PC HPET 1.0a 2.3.4.
+inline constexpr u32 kHpetIdentity = 0x8086a201;
 inline constexpr u64 kLocalApicAddress = 0xfee00000;
 
 // ISA interrupts. The PIT's reaches I/O APIC input 2, the others the input of their own number.
@@ -58,9 +73,18 @@ enum IsaIrq : u8 {
   kIrqCascade = 2,
   kIrqCom1 = 4,
   kIrqRtc = 8,
-  kIrqSci = 9,  // ACPI: level, active high
+  kIrqSci = 9,       // ACPI: level, active high
+  kIrqPciEven = 10,  // PCI interrupts on the 8259 pair, by the device number; level
+  kIrqPciOdd = 11,
   kIrqMouse = 12,
 };
+// What virtio devices with transport=mmio share: level interrupts that no other device uses.
+inline constexpr std::array<u8, 6> kVirtioMmioIrqs = {5, 6, 7, 3, 14, 15};
 inline constexpr unsigned kPitIoApicInput = 2;
+inline constexpr unsigned kFirstPciIoApicInput = 16;  // and seven more: PciResources::input_of()
+
+// Memory of devices above RAM, for BARs that are too large for the window below 4 GiB.
+inline constexpr u64 kPciMemory64WindowSize = 32 * kGiB;
+constexpr u64 pci_memory64_window(u64 end_of_ram) { return align_up(end_of_ram, kPciMemory64WindowSize); }
 
 }  // namespace doppel

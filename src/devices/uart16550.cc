@@ -16,11 +16,18 @@ using namespace uart16550;
 constexpr u64 kClockHz = 1'843'200;
 constexpr unsigned kTimeoutCharacters = 4;
 constexpr u16 kResetDivisor = 1;
+// A sender that has more waits this long between two fillings of the FIFO, so that the guest's interrupt
+// handler comes to an end and its terminal can take what arrived: 64 KB/s whatever the divisor says.
+constexpr Nanoseconds kRefillTime = std::chrono::microseconds(250);
 
 }  // namespace
 
 Uart16550::Uart16550(TimerQueue& timers, InterruptLine& interrupt, CharacterSink& sink)
-    : interrupt_(interrupt), sink_(sink), timers_(timers), timeout_timer_(timers, [this] { on_timeout(); }) {
+    : interrupt_(interrupt),
+      sink_(sink),
+      timers_(timers),
+      timeout_timer_(timers, [this] { on_timeout(); }),
+      refill_timer_(timers, [this] { offer_input_space(); }) {
   reset();
 }
 
@@ -29,6 +36,7 @@ void Uart16550::reset() {
   divisor_ = kResetDivisor;
   fifo_.reset();
   timeout_timer_.disarm();
+  refill_timer_.disarm();
   is_timeout_pending_ = false;
   is_transmit_pending_ = false;
   modem_inputs_ = kExternalModemInputs;
@@ -179,8 +187,11 @@ Nanoseconds Uart16550::character_time() const {
 
 std::size_t Uart16550::receive(std::span<const u8> characters) {
   std::size_t taken = 0;
-  while (taken < characters.size() && can_receive()) fifo_.push(characters[taken++], 0);
+  if (!refill_timer_.is_armed()) {
+    while (taken < characters.size() && can_receive()) fifo_.push(characters[taken++], 0);
+  }
   if (taken < characters.size()) was_input_refused_ = true;
+  if (taken != 0 && taken < characters.size()) refill_timer_.arm(timers_.now() + kRefillTime);
   if (taken != 0 && !is_timeout_pending_) restart_timeout();
   update_interrupt();
   return taken;
@@ -241,7 +252,7 @@ void Uart16550::update_interrupt() {
 }
 
 void Uart16550::offer_input_space() {
-  if (!was_input_refused_ || !can_receive()) return;
+  if (!was_input_refused_ || !can_receive() || refill_timer_.is_armed()) return;
   was_input_refused_ = false;
   announce_input_space();
 }
@@ -259,6 +270,7 @@ void Uart16550::visit_state(StateVisitor& visitor) {
   visitor.field("modem_inputs", modem_inputs_);
   visitor.field("modem_deltas", modem_deltas_);
   visit_timer(visitor, "timeout_deadline", timeout_timer_);
+  visit_timer(visitor, "refill_deadline", refill_timer_);
   visitor.end();
   if (visitor.is_loading()) finish_loading();
 }

@@ -61,6 +61,7 @@ class Uart16550 final : public Component, public BusDevice, public ConsoleInput 
   CharacterSink& sink_;
   TimerQueue& timers_;
   Timer timeout_timer_;
+  Timer refill_timer_;              // armed: no further input is taken yet
   bool was_input_refused_ = false;  // of the host side: a receive() was cut short since the last announcement
 
   u8 interrupt_enable_ = 0;

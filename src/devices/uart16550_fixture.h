@@ -20,6 +20,10 @@ class Uart : public testing::Test {
   std::size_t type(std::string_view text) {
     return uart_.receive({reinterpret_cast<const u8*>(text.data()), text.size()});
   }
+  void pass(Nanoseconds time) {
+    inputs_.set_now(inputs_.now() + time);
+    timers_.run_expired(inputs_.now());
+  }
   void enable(u8 interrupts, u8 fifo_control) {
     out(kMcr, kOut2);
     out(kFcr, fifo_control);

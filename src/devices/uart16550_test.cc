@@ -112,6 +112,7 @@ TEST_F(Uart, Out2GatesTheInterrupt) {
 TEST_F(Uart, WithoutFifoOneCharacterFits) {
   EXPECT_EQ(type("ab"), 1u);
   EXPECT_EQ(in(kData), 'a');
+  pass(250us);
   EXPECT_EQ(type("b"), 1u);
   EXPECT_EQ(in(kData), 'b');
 }
@@ -121,6 +122,7 @@ TEST_F(Uart, FifoHoldsSixteenCharactersInOrder) {
   EXPECT_EQ(type("0123456789abcdefghij"), 16u);
   EXPECT_EQ(in(kData), '0');
   EXPECT_EQ(in(kData), '1');
+  pass(250us);
   EXPECT_EQ(type("gh"), 2u);
   EXPECT_EQ(in(kData), '2');
 }
@@ -135,6 +137,19 @@ TEST_F(Uart, CallsBackWhenRefusedInputFits) {
   EXPECT_EQ(calls, 1u);
   in(kData);
   EXPECT_EQ(calls, 1u);
+}
+
+TEST_F(Uart, TakesNoMoreForAWhileWhenTheSenderHasMore) {
+  unsigned calls = 0;
+  uart_.on_input_space([&] { ++calls; });
+  EXPECT_EQ(type("ab"), 1u);
+  in(kData);
+  EXPECT_EQ(calls, 0u);
+  pass(249us);
+  EXPECT_EQ(type("b"), 0u);
+  pass(1us);
+  EXPECT_EQ(calls, 1u);
+  EXPECT_EQ(type("b"), 1u);
 }
 
 TEST_F(Uart, CallbackMayPushInput) {

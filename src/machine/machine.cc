@@ -119,6 +119,13 @@ bool Machine::is_anything_due() {
 }
 
 RunResult Machine::run(u64 max_instructions, WhenHalted when_halted) {
+  if (loop_ != nullptr) loop_->start();
+  const RunResult result = run_vcpu(max_instructions, when_halted);
+  if (loop_ != nullptr) loop_->stop();
+  return result;
+}
+
+RunResult Machine::run_vcpu(u64 max_instructions, WhenHalted when_halted) {
   const u64 first = vcpu_->instructions_retired();
   const u64 last = max_instructions > ~first ? ~u64{0} : first + max_instructions;
   for (;;) {
@@ -143,9 +150,10 @@ RunResult Machine::run(u64 max_instructions, WhenHalted when_halted) {
 
 std::vector<Component*> Machine::components() {
   std::vector<Component*> all = {
-      &platform_.lapic(), &platform_.paravirt(), &io_apic_, &pic_, &pit_, &system_control_, &rtc_,
-      &pci_host_};
+      &platform_.lapic(), &platform_.paravirt(), &io_apic_, &pic_, &hpet_, &pit_, &system_control_, &rtc_,
+      &pci_.host()};
   for (DeviceParts& device : devices_) all.push_back(device.component.get());
+  std::ranges::copy(virtio_->components(), std::back_inserter(all));
   return all;
 }
 

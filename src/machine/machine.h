@@ -10,16 +10,19 @@
 #include "base/host_inputs.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
+#include "boot/acpi_config.h"
 #include "boot/load_guest.h"
-#include "devices/pci_host.h"
 #include "devices/registry.h"
 #include "irq/apic_bus.h"
+#include "irq/hpet.h"
 #include "irq/io_apic.h"
 #include "irq/irq_router.h"
 #include "irq/pic.h"
 #include "irq/pit.h"
 #include "irq/rtc.h"
+#include "machine/pci_platform.h"
 #include "machine/vcpu_platform.h"
+#include "machine/virtio_slots.h"
 #include "x86/cpuid.h"
 
 namespace doppel {
@@ -35,6 +38,7 @@ struct MachineConfig {
   unsigned cpus = 1;
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
+  std::vector<DeviceOption> devices;  // in the order in which they are plugged in
 };
 
 // Why run() came back.
@@ -99,6 +103,8 @@ class Machine final : private MachineControl {
           CharacterSink& console);
   Result<void> assemble();
   Result<void> load();
+  RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
+  AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
   void kick_if_due();
   bool wait_until_due();
@@ -109,6 +115,7 @@ class Machine final : private MachineControl {
   std::vector<Component*> components();
 
   MachineConfig config_;
+  CharacterSink& console_;
   std::unique_ptr<GuestMemory> memory_;
   x86::CpuidTable cpuid_;
   std::unique_ptr<Inputs> inputs_;
@@ -120,11 +127,14 @@ class Machine final : private MachineControl {
   IoApic io_apic_;
   PicPair pic_;
   IrqRouter router_;
+  PciPlatform pci_;
+  Hpet hpet_;
   Pit pit_;
   SystemControlPort system_control_;
   Rtc rtc_;
-  PciHost pci_host_;
   std::vector<DeviceParts> devices_;
+  std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
+  std::unique_ptr<VirtioSlots> virtio_;
   std::unique_ptr<Vcpu> vcpu_;
   ConsoleInput* console_input_ = nullptr;
   PowerButton* power_button_ = nullptr;

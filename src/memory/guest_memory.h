@@ -53,6 +53,9 @@ class GuestMemory {
   // Host pointer for an address for which is_ram() holds. Writers through it call note_write() first.
   u8* host(GuestPhys address) const { return base_ + address.value(); }
 
+  // The file that RAM is: low RAM from offset 0, then what lies above 4 GiB. For those who map it elsewhere.
+  int memfd() const { return memfd_.get(); }
+
   // Copies out of and into RAM; false (and nothing copied) when any byte is not RAM.
   bool read(GuestPhys address, std::span<u8> out) const;
   bool write(GuestPhys address, std::span<const u8> data);

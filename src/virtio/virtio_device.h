@@ -23,6 +23,11 @@ class VirtioHost {
 
 // Implements one section 5.x of the virtio 1.2 specification. Queue layouts, feature negotiation, interrupts
 // and reset are done by virtio/. Owned by the machine; called with the device lock held.
+//
+// State: the transport visits itself, then the device. When loading, a device that was active is activated
+// first, with its queues as they were, then its visit_state() loads what it keeps beside them, chains in
+// flight included (VirtQueue::visit_chain); guest RAM may be loaded later, so only resume() issues these
+// again.
 class VirtioDevice : public Component {
  public:
   // Section 5: 1 network, 2 block, 3 console...
@@ -44,6 +49,11 @@ class VirtioDevice : public Component {
   virtual void deactivate() = 0;
   // The driver made buffers available in a queue.
   virtual void queue_notified(unsigned index) = 0;
+
+  // True when the device can forget one queue while it goes on with the others (VIRTIO_F_RING_RESET, 2.6.1).
+  virtual bool can_reset_queue() const { return false; }
+  // The driver resets one queue: as deactivate(), for the requests of this queue.
+  virtual void queue_reset(unsigned) {}
 };
 
 }  // namespace doppel

@@ -64,6 +64,14 @@ def shell_answers_and_obeys_ctrl_c(doppel):
     expect(outcome.status == 0, f"status {outcome.status} instead of 0")
 
 
+def shell_takes_a_long_paste(doppel):
+    """100 KB typed at once arrive whole."""
+    line = "0123456789abcdef" * 3 + "\n"
+    outcome = doppel.boot(replies=(("doppel:", "stty -echo; echo re''ady; cat > /tmp/pasted\n"),
+                                   ("ready", line * 2048 + "\x04"), ("doppel:", "wc -c /tmp/pasted; poweroff\n")))
+    expect_output(outcome, f"{2048 * len(line)} /tmp/pasted")
+
+
 def counted_run(doppel, instructions, replies=()):
     """(hash line, instructions) of a run of at most this many on the instruction clock."""
     limits = () if instructions is None else ("--max-instructions", instructions)
@@ -97,5 +105,5 @@ def one_instruction_more_is_another_state(doppel):
 
 
 TESTS = (linux_reaches_init_and_powers_off, linux_selftest_passes, shell_answers_and_obeys_ctrl_c,
-         stress_ng_verifies, memtest_finds_no_error, memtest_for_32_bits_finds_no_error,
+         shell_takes_a_long_paste,         stress_ng_verifies, memtest_finds_no_error, memtest_for_32_bits_finds_no_error,
          *map(equal_runs, RUN_LENGTHS), one_instruction_more_is_another_state)

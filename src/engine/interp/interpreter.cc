@@ -94,7 +94,9 @@ Exit Interpreter::run(RunLimit limit) {
   budget = static_cast<i64>(std::min<u64>(limit.instructions, u64{1} << 61));
   budget_at_entry_ = budget;
   Exit exit{ExitReason::kBudget, {}};
+  if (debug != nullptr) debug->start(instructions_retired());
   for (;;) {
+    if (debug != nullptr && debug->take_stop(instructions_retired(), exit)) break;
     refresh();
     if (poll(exit) == Poll::kExit) break;
     if (budget <= 0) break;
@@ -103,8 +105,8 @@ Exit Interpreter::run(RunLimit limit) {
       deliver_fault();
       continue;
     }
-    const bool needs_single =
-        (state.rflags & x86::kFlagTf) != 0 || state.shadow != 0 || (state.dr7 & kDebugEnables) != 0;
+    const bool needs_single = (state.rflags & x86::kFlagTf) != 0 || state.shadow != 0 ||
+                              (state.dr7 & kDebugEnables) != 0 || (debug != nullptr && debug->is_single());
     Trace* trace = lookup(needs_single);
     if (trace != nullptr && trace->count > budget) {
       if (!limit.is_exact) break;
@@ -115,7 +117,9 @@ Exit Interpreter::run(RunLimit limit) {
       deliver_fault();
       continue;
     }
-    if (needs_single) {
+    if (debug != nullptr) {
+      run_debugged(*trace, needs_single);
+    } else if (needs_single) {
       run_single(*trace);
     } else {
       state.rflags &= ~x86::kFlagRf;
@@ -179,6 +183,8 @@ bool Interpreter::check_instruction_breakpoint() {
 
 void Interpreter::deliver_fault() {
   ++statistics.exceptions;
+  // What the faulting instruction touched before, it will touch again.
+  if (data_watch != nullptr) data_watch->take_hit();
   --budget;  // so that a guest that only faults makes progress towards the limit
   LOG_GUEST("exception {} error {:#x} at {:#x} cr2 {:#x}", fault.vector, fault.error_code, state.rip,
             state.cr2);
@@ -209,7 +215,8 @@ Interpreter::Poll Interpreter::poll(Exit& exit) {
     refresh();
   }
   const bool is_waiting = state.activity == Activity::kHalted || state.activity == Activity::kWaitForSipi;
-  if (state.activity != Activity::kWaitForSipi) poll_events();
+  const bool holds_events = debug != nullptr && debug->is_stepping() && !is_waiting;
+  if (state.activity != Activity::kWaitForSipi && !holds_events) poll_events();
   if (state.activity == Activity::kShutdown) {
     exit = {ExitReason::kShutdown, "triple fault"};
     return Poll::kExit;
@@ -322,6 +329,10 @@ class InterpreterVcpu final : public Vcpu {
   void notify_nmi() override { interpreter_.notify_nmi(); }
   void save(CpuState& state) override { state = interpreter_.state; }
   void load(const CpuState& state) override { interpreter_.load(state); }
+  Result<void> set_debug(const DebugControl& control) override {
+    interpreter_.set_debug(control);
+    return {};
+  }
   std::vector<std::pair<std::string_view, u64>> statistics() const override {
     const TlbStatistics& tlb = interpreter_.mmu.statistics();
     const interp::TraceCache& traces = interpreter_.traces;

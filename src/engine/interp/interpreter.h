@@ -8,6 +8,7 @@
 #include "cpu/core.h"
 #include "cpu/vcpu.h"
 #include "engine/interp/borrowed.h"
+#include "engine/interp/debug_stops.h"
 #include "engine/interp/op.h"
 #include "engine/interp/trace.h"
 #include "x86/msr.h"
@@ -54,6 +55,7 @@ class Interpreter final : public Core {
   void notify_interrupt();
   void notify_nmi();
   void load(const CpuState& in);
+  void set_debug(const DebugControl& control);
 
   // --- Used by handlers
   TlbEntry* tlb = nullptr;  // of the current access mode; an always-empty table when accesses need checks
@@ -101,8 +103,15 @@ class Interpreter final : public Core {
   bool is_repeating = false;   // a string instruction stopped between iterations
   // A trap can follow any iteration of a string instruction: single-stepping, or breakpoints are armed.
   bool stops_after_each_repetition() const {
-    return (state.rflags & x86::kFlagTf) != 0 || (state.dr7 & 0xff) != 0;
+    return (state.rflags & x86::kFlagTf) != 0 || (state.dr7 & 0xff) != 0 ||
+           (debug != nullptr && debug->is_single());
   }
+
+  // What a debugger asked for; null while there is none.
+  std::unique_ptr<DebugStops> debug;
+  // Is there a breakpoint at `rip`, where a trace is about to be entered that `charged` instructions were
+  // charged for?
+  bool stops_at(u64 rip, unsigned charged);
 
   TraceCache traces;
   BorrowedCode borrowed;
@@ -121,6 +130,7 @@ class Interpreter final : public Core {
   void poll_events();
   void run_trace(const Trace& trace);
   void run_single(const Trace& trace);
+  void run_debugged(const Trace& trace, bool is_single);
   Trace* lookup(bool is_single);
   Trace* find_or_build(bool is_single);
   bool check_instruction_breakpoint();

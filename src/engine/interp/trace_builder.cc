@@ -71,6 +71,12 @@ void INTERP_CALL guard_second_page(Interpreter* s, const Op* op, u64 flags, u64 
   NEXT();
 }
 
+// First op of a trace that may begin at a breakpoint.
+void INTERP_CALL guard_breakpoint(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  if (s->stops_at(base, op->remaining)) GOTO(leave_unentered);
+  NEXT();
+}
+
 }  // namespace
 
 bool Interpreter::second_page_matches(const Trace& trace, u64 rip) {
@@ -124,6 +130,14 @@ Trace* TraceBuilder::raise_decode_fault(Decode status) {
   return nullptr;
 }
 
+void TraceBuilder::append_guard() {
+  if (interpreter_.debug == nullptr || !interpreter_.debug->is_guarded(linear_)) return;
+  Op& guard = ops_[op_count_++];
+  guard = {};
+  guard.base = guard.index = kZeroSlot;
+  guard.handler = &guard_breakpoint;
+}
+
 bool TraceBuilder::append(const Decoded& decoded) {
   Op& op = ops_[op_count_];
   op = {};
@@ -173,7 +187,10 @@ Trace* TraceBuilder::build() {
   }
   const unsigned most = key_.is_single || !is_cacheable_ ? 1 : kMaxInstructions;
   Decoded decoded;
+  append_guard();
   while (instruction_count_ < most && offset_ < available && ending_ == Ending::kNone) {
+    const DebugStops* debug = interpreter_.debug.get();
+    if (instruction_count_ != 0 && debug != nullptr && debug->is_guarded(linear_ + offset_)) break;
     const Decode status = decode(decoded, bytes + offset_, available - offset_);
     if (status == Decode::kOk) {
       VERIFY(append(decoded));
@@ -185,6 +202,7 @@ Trace* TraceBuilder::build() {
       interpreter_.raise(x86::kVectorGp, 0);
       return nullptr;
     }
+    op_count_ = 0;
     return build_across_pages();
   }
   return finish(Trace::kNoFrame);
@@ -215,6 +233,7 @@ Trace* TraceBuilder::build_across_pages() {
   guard = {};
   guard.base = guard.index = kZeroSlot;
   guard.handler = &guard_second_page;
+  append_guard();
   VERIFY(append(decoded));
   return finish(translation.physical.page_number());
 }
@@ -230,7 +249,7 @@ Trace* TraceBuilder::finish(u64 second_frame) {
     op.handler = select_fall_through();
     std::memset(&ops_[op_count_++], 0, sizeof(BranchLinks));
   }
-  // The guard and the fall-through op retire nothing: a guard shares its successor's count.
+  // Guards and the fall-through op retire nothing: a guard shares its successor's count.
   unsigned done = 0;
   for (unsigned i = 0; i < op_count_; ++i) {
     Op& op = ops_[i];

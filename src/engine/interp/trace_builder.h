@@ -62,6 +62,7 @@ class TraceBuilder {
   enum class Decode { kOk, kInvalid, kTooLong, kNeedsNextPage };
   Decode decode(Decoded& out, const u8* bytes, u64 size);
   Trace* build_across_pages();
+  void append_guard();
   bool append(const Decoded& decoded);
   Trace* finish(u64 second_frame);
   Trace* raise_decode_fault(Decode status);

@@ -1,0 +1,38 @@
+// The table of virtio devices. A new device adds its include, its maker and one row.
+#include "devices/virtio_registry.h"
+
+#include <array>
+
+#include "devices/virtio_fs.h"
+#include "devices/virtio_net_option.h"
+#include "devices/virtio_options.h"
+
+namespace doppel {
+
+Result<VirtioPlacement> parse_placement(const OptionList& options) {
+  static constexpr OptionChoice<VirtioTransport> kTransports[] = {{"pci", VirtioTransport::kPci},
+                                                                  {"mmio", VirtioTransport::kMmio}};
+  static constexpr OptionChoice<bool> kRings[] = {{"split", false}, {"packed", true}};
+  VirtioPlacement placement;
+  placement.transport = TRY(options.choice(kTransportKey.name, VirtioTransport::kPci, kTransports));
+  placement.offers_packed = TRY(options.choice(kRingKey.name, false, kRings));
+  return placement;
+}
+
+std::span<const VirtioRow> virtio_rows() {
+  static constexpr auto kRows = std::to_array<VirtioRow>({
+      {"--net",
+       "network card: user[,hostfwd=tcp:[ADDRESS]:PORT-:PORT]..., tap,ifname=NAME or "
+       "socket,listen=PATH|connect=PATH",
+       make_virtio_net},
+      {"--share", "directory served by a vhost-user daemon: TAG,socket=PATH", make_virtio_fs},
+      {"--rng", "entropy device: on[,rate=BYTES][,burst=BYTES]; rate is per second", make_virtio_rng},
+      {"--balloon",
+       "memory balloon of SIZE to begin with: SIZE[,statistics=on|off][,oom=on|off][,reporting=on|off]",
+       make_virtio_balloon},
+      {"--console", "virtio console: terminal (which then takes what is typed) or none", make_virtio_console},
+  });
+  return kRows;
+}
+
+}  // namespace doppel

@@ -1,0 +1,69 @@
+// Making and plugging in virtio devices.
+#include "machine/virtio_slots.h"
+
+#include <algorithm>
+
+#include "devices/port_map.h"
+
+namespace doppel {
+
+void VirtioSlots::MmioLine::set_level(bool is_high) {
+  if (is_high == is_asserted) return;
+  is_asserted = is_high;
+  shared.asserted += is_high ? 1 : ~0u;
+  shared.line->set_level(shared.asserted != 0);
+}
+
+VirtioSlots::VirtioSlots(const VirtioEnvironment& environment, MachineBuses& buses, IrqRouter& router,
+                         PciBus& pci)
+    : environment_(environment), buses_(buses), router_(router), pci_(pci) {
+  for (const u8 irq : kVirtioMmioIrqs) shared_lines_.push_back({&router_.isa(irq)});
+}
+
+Result<void> VirtioSlots::check_id(const std::string& id) {
+  if (!id.empty() && !ids_.insert(id).second) return fail_usage("id '{}' is given to two devices", id);
+  return {};
+}
+
+Result<void> VirtioSlots::add(const DeviceOption& option) {
+  const auto rows = virtio_rows();
+  const auto row = std::ranges::find(rows, option.option, &VirtioRow::option);
+  if (row == rows.end()) return fail_usage("{}: there is no such device", option.option);
+  MadeVirtioDevice made = TRY(row->make(option.value, environment_));
+  TRY_VOID(check_id(made.id));
+  if (made.console_input != nullptr) console_input_ = made.console_input;
+  if (made.balloon != nullptr) balloon_ = made.balloon;
+  const VirtioOptions options{.has_packed = made.placement.offers_packed};
+  if (made.placement.transport == VirtioTransport::kMmio) return plug_mmio(std::move(made), options);
+  return plug_pci(std::move(made), options);
+}
+
+Result<void> VirtioSlots::plug_mmio(MadeVirtioDevice made, const VirtioOptions& options) {
+  const std::size_t index = mmio_places_.size();
+  if (index >= kVirtioMmioSlots)
+    return fail_usage("more than {} devices with transport=mmio", kVirtioMmioSlots);
+  const std::size_t wire = index % kVirtioMmioIrqs.size();
+  const u64 address = kVirtioMmioAddress + index * VirtioMmio::kSize;
+  mmio_lines_.push_back(std::make_unique<MmioLine>(shared_lines_[wire]));
+  auto transport =
+      std::make_unique<VirtioMmio>(environment_.memory, std::move(made.device), options, *mmio_lines_.back());
+  TRY_VOID(buses_.memory.add(address, VirtioMmio::kSize, *transport, "virtio_mmio"));
+  transports_.push_back(std::move(transport));
+  mmio_places_.push_back({address, kVirtioMmioIrqs[wire]});
+  return {};
+}
+
+Result<void> VirtioSlots::plug_pci(MadeVirtioDevice made, const VirtioOptions& options) {
+  auto transport = std::make_unique<VirtioPci>(environment_.memory, std::move(made.device), options);
+  TRY(pci_.plug(transport->function()));
+  transports_.push_back(std::move(transport));
+  return {};
+}
+
+std::vector<Component*> VirtioSlots::components() const {
+  std::vector<Component*> all;
+  for (const auto& transport : transports_) all.push_back(transport.get());
+  return all;
+}
+
+}  // namespace doppel

@@ -1,0 +1,57 @@
+// FrameBacklog: frames that wait for the guest to make room, up to a limit.
+#pragma once
+
+#include <deque>
+#include <span>
+#include <vector>
+
+#include "net/net_backend.h"
+
+namespace doppel {
+
+// For back ends that cannot leave frames where they come from. Owned by a back end; called with the device
+// lock held.
+class FrameBacklog {
+ public:
+  static constexpr std::size_t kMaxBytes = 1024 * 1024;
+
+  bool is_empty() const { return frames_.empty(); }
+  u64 dropped() const { return dropped_; }
+
+  // Hands the frame over, or keeps it when others wait already or the receiver has no room; drops it when too
+  // much waits.
+  void deliver(NetReceiver& receiver, const NetHeader& header, std::span<const u8> frame) {
+    if (frames_.empty() && receiver.receive(0, header, frame)) return;
+    if (bytes_ + frame.size() > kMaxBytes) {
+      ++dropped_;
+      return;
+    }
+    bytes_ += frame.size();
+    frames_.push_back({header, {frame.begin(), frame.end()}});
+  }
+
+  // Hands over what waits, as far as there is room.
+  void retry(NetReceiver& receiver) {
+    while (!frames_.empty() && receiver.receive(0, frames_.front().header, frames_.front().data)) {
+      bytes_ -= frames_.front().data.size();
+      frames_.pop_front();
+    }
+  }
+
+  void clear() {
+    frames_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  struct Frame {
+    NetHeader header;
+    std::vector<u8> data;
+  };
+
+  std::deque<Frame> frames_;
+  std::size_t bytes_ = 0;
+  u64 dropped_ = 0;
+};
+
+}  // namespace doppel
