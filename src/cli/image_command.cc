@@ -7,10 +7,10 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/parse_number.h"
 #include "cli/apt_sources.h"
 #include "cli/file_copy.h"
 #include "cli/image_builder.h"
-#include "cli/run_command.h"
 
 namespace doppel {
 namespace {
