@@ -3,8 +3,10 @@
 
 #include <array>
 
+#include "devices/virtio_block_option.h"
 #include "devices/virtio_fs.h"
 #include "devices/virtio_net_option.h"
+#include "devices/virtio_options.h"
 
 namespace doppel {
 
@@ -20,11 +22,20 @@ Result<VirtioPlacement> parse_placement(const OptionList& options) {
 
 std::span<const VirtioRow> virtio_rows() {
   static constexpr auto kRows = std::to_array<VirtioRow>({
+      {"--disk",
+       "disk: FILE or nbd URI[,id=..][,serial=..][,readonly=on|off][,direct=on|off][,queues=N]"
+       "[,bandwidth=SIZE][,iops=N]",
+       make_virtio_block},
       {"--net",
        "network card: user[,hostfwd=tcp:[ADDRESS]:PORT-:PORT]..., tap,ifname=NAME or "
        "socket,listen=PATH|connect=PATH",
        make_virtio_net},
       {"--share", "directory served by a vhost-user daemon: TAG,socket=PATH", make_virtio_fs},
+      {"--rng", "entropy device: on[,rate=BYTES][,burst=BYTES]; rate is per second", make_virtio_rng},
+      {"--balloon",
+       "memory balloon of SIZE to begin with: SIZE[,statistics=on|off][,oom=on|off][,reporting=on|off]",
+       make_virtio_balloon},
+      {"--console", "virtio console: terminal (which then takes what is typed) or none", make_virtio_console},
   });
   return kRows;
 }

@@ -9,16 +9,20 @@
 #include "base/event_loop.h"
 #include "base/option_list.h"
 #include "base/timer_queue.h"
+#include "devices/console.h"
 #include "memory/guest_memory.h"
 #include "virtio/virtio_device.h"
 
 namespace doppel {
+
+class VirtioBalloon;
 
 // What a virtio device may need from the machine around it. Everything referred to outlives the devices.
 struct VirtioEnvironment {
   GuestMemory& memory;
   TimerQueue& timers;
   EventLoop* loop = nullptr;  // null with the instruction clock: back ends complete before they return
+  CharacterSink* terminal = nullptr;  // what the user sees; null: nobody looks
 };
 
 enum class VirtioTransport : u8 { kPci, kMmio };
@@ -34,10 +38,13 @@ inline constexpr OptionKey kTransportKey{"transport"};
 inline constexpr OptionKey kRingKey{"ring"};
 Result<VirtioPlacement> parse_placement(const OptionList& options);
 
+// A device fresh from its maker. The plain pointers are views of `device`.
 struct MadeVirtioDevice {
   std::unique_ptr<VirtioDevice> device;
   VirtioPlacement placement;
   std::string id;  // as the user named it; empty: no name. Unique among the machine's devices
+  ConsoleInput* console_input = nullptr;  // takes the terminal's input instead of the serial port
+  VirtioBalloon* balloon = nullptr;
 };
 
 // One kind of virtio device. `make` gets the option's value and opens what stands behind the device; its

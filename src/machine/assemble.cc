@@ -41,6 +41,7 @@ void copy_cache_setup(const CpuState& from, Vcpu& to) {
 Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memory, x86::CpuidTable cpuid,
                  CharacterSink& console)
     : config_(config),
+      console_(console),
       memory_(std::move(memory)),
       cpuid_(std::move(cpuid)),
       inputs_(make_inputs(config.clock)),
@@ -49,10 +50,11 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
       io_apic_(apic_bus_),
       pic_(vcpus_.cpu(0).platform.lapic().lint(0)),
       router_(pic_, io_apic_),
-      pit_(timers_, router_.isa(0)),
-      system_control_(timers_, pit_),
-      rtc_(timers_, router_.isa(8), {memory_->low_size(), memory_->high_size()}),
       pci_(buses_, apic_bus_, router_, pic_, *memory_),
+      hpet_(timers_, {router_.isa(0), router_.isa(8), router_.isa(HpetComparator::kInput), pci_.messages()}),
+      pit_(timers_, hpet_.pit_input()),
+      system_control_(timers_, pit_),
+      rtc_(timers_, hpet_.rtc_input(), {memory_->low_size(), memory_->high_size()}),
       devices_(
           make_devices({.timers = timers_,
                         .machine = *this,
@@ -93,6 +95,7 @@ Result<void> Machine::assemble() {
   TRY_VOID(buses_.ports.add(kPitSpeakerPort.base, kPitSpeakerPort.size, system_control_, "system control"));
   TRY_VOID(buses_.ports.add(kRtcPorts.base, kRtcPorts.size, rtc_, "rtc"));
   TRY_VOID(pci_.assemble());
+  TRY_VOID(buses_.memory.add(kHpetAddress, kHpetSize, hpet_, "hpet"));
   TRY_VOID(buses_.memory.add(kIoApicAddress, kPageSize, io_apic_, "ioapic"));
   for (DeviceParts& device : devices_) {
     for (const MappedRange& range : device.ranges) {
@@ -101,10 +104,17 @@ Result<void> Machine::assemble() {
     }
     if (device.console_input != nullptr) console_input_ = device.console_input;
     if (device.power_button != nullptr) power_button_ = device.power_button;
+    if (device.general_events != nullptr) general_events_ = device.general_events;
   }
-  const VirtioEnvironment environment{.memory = *memory_, .timers = timers_, .loop = loop_.get()};
+  const VirtioEnvironment environment{
+      .memory = *memory_, .timers = timers_, .loop = loop_.get(), .terminal = &console_};
   virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
   for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
+  const GuestPhys shared_pages = shared_pages_start(*memory_);
+  if (memory_->is_ram(shared_pages, kSharedPagesSize)) {
+    generation_.emplace(*memory_, *inputs_, shared_pages);
+  }
+  if (virtio_->console_input() != nullptr) console_input_ = virtio_->console_input();
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
   vcpus_.cpu(0).platform.lapic().configure_virtual_wire();
@@ -145,9 +155,12 @@ Result<void> Machine::make_event_loop() {
 AcpiConfig Machine::acpi_config() const {
   AcpiConfig config;
   config.cpu_count = config_.cpus;
-  config.has_hpet = false;
   config.pci_memory64_base = pci_.memory64_window().base;
   config.pci_memory64_size = pci_.memory64_window().size;
+  if (generation_) {
+    config.generation_page = generation_->identifier_page().value();
+    config.clock_page = generation_->clock_page().value();
+  }
   for (const MmioPlace& place : virtio_->mmio_places()) {
     config.virtio_mmio.push_back(
         {.address = place.address, .size = VirtioMmio::kSize, .interrupt = place.interrupt});
@@ -160,6 +173,7 @@ Result<void> Machine::load() {
   const GuestPhys acpi = acpi_area_start(*memory_);
   if (acpi.value() < memory_->low_size()) {
     tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, acpi_config()));
+    if (generation_) generation_->install();
   }
   const CpuState start = TRY(load_guest(*memory_, config_.boot, tables));
   vcpus_.cpu(0).engine->load(start);

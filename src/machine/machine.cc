@@ -68,6 +68,11 @@ void Machine::press_power_button() {
   vcpus_.update_alarm();
 }
 
+void Machine::generation_changed() {
+  const std::lock_guard lock(buses_.device_lock);
+  if (generation_ && general_events_ != nullptr) generation_->change(*general_events_);
+}
+
 void Machine::pump_console() {
   if (typed_.empty() || console_input_ == nullptr) return;
   const std::size_t taken = console_input_->receive(typed_);
@@ -81,7 +86,7 @@ std::vector<Component*> Machine::components() {
     all.push_back(&platform.lapic());
     all.push_back(&platform.paravirt());
   }
-  all.insert(all.end(), {&io_apic_, &pic_, &pit_, &system_control_, &rtc_, &pci_.host()});
+  all.insert(all.end(), {&io_apic_, &pic_, &hpet_, &pit_, &system_control_, &rtc_, &pci_.host()});
   for (DeviceParts& device : devices_) all.push_back(device.component.get());
   std::ranges::copy(virtio_->components(), std::back_inserter(all));
   return all;

@@ -31,9 +31,11 @@ Result<void> VirtioSlots::add(const DeviceOption& option) {
   if (row == rows.end()) return fail_usage("{}: there is no such device", option.option);
   MadeVirtioDevice made = TRY(row->make(option.value, environment_));
   TRY_VOID(check_id(made.id));
+  if (made.console_input != nullptr) console_input_ = made.console_input;
+  if (made.balloon != nullptr) balloon_ = made.balloon;
   const VirtioOptions options{.has_packed = made.placement.offers_packed};
   if (made.placement.transport == VirtioTransport::kMmio) return plug_mmio(std::move(made), options);
-  return fail_usage("{} {}: transport=pci is not there yet", option.option, option.value);
+  return plug_pci(std::move(made), options);
 }
 
 Result<void> VirtioSlots::plug_mmio(MadeVirtioDevice made, const VirtioOptions& options) {
@@ -48,6 +50,13 @@ Result<void> VirtioSlots::plug_mmio(MadeVirtioDevice made, const VirtioOptions& 
   TRY_VOID(buses_.memory.add(address, VirtioMmio::kSize, *transport, "virtio_mmio"));
   transports_.push_back(std::move(transport));
   mmio_places_.push_back({address, kVirtioMmioIrqs[wire]});
+  return {};
+}
+
+Result<void> VirtioSlots::plug_pci(MadeVirtioDevice made, const VirtioOptions& options) {
+  auto transport = std::make_unique<VirtioPci>(environment_.memory, std::move(made.device), options);
+  TRY_VOID(pci_.plug(transport->function()));
+  transports_.push_back(std::move(transport));
   return {};
 }
 

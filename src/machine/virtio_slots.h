@@ -12,6 +12,7 @@
 #include "irq/irq_router.h"
 #include "machine/vcpu_platform.h"
 #include "virtio/virtio_mmio.h"
+#include "virtio/virtio_pci.h"
 
 namespace doppel {
 
@@ -39,6 +40,9 @@ class VirtioSlots {
   // The transports, which own their devices.
   std::vector<Component*> components() const;
   std::span<const MmioPlace> mmio_places() const { return mmio_places_; }
+  // Null when no device of that kind was added; the last one that was.
+  ConsoleInput* console_input() const { return console_input_; }
+  VirtioBalloon* balloon() const { return balloon_; }
 
  private:
   // An interrupt that several MMIO devices may assert.
@@ -55,16 +59,19 @@ class VirtioSlots {
 
   Result<void> check_id(const std::string& id);
   Result<void> plug_mmio(MadeVirtioDevice made, const VirtioOptions& options);
+  Result<void> plug_pci(MadeVirtioDevice made, const VirtioOptions& options);
 
   VirtioEnvironment environment_;
   MachineBuses& buses_;
   IrqRouter& router_;
-  [[maybe_unused]] PciBus& pci_;
+  PciBus& pci_;
   std::set<std::string> ids_;
   std::vector<SharedLine> shared_lines_;
   std::vector<std::unique_ptr<MmioLine>> mmio_lines_;
   std::vector<std::unique_ptr<Component>> transports_;
   std::vector<MmioPlace> mmio_places_;
+  ConsoleInput* console_input_ = nullptr;
+  VirtioBalloon* balloon_ = nullptr;
 };
 
 }  // namespace doppel

@@ -35,6 +35,11 @@ class DescriptorChain {
   u64 readable_size() const { return readable_size_; }
   u64 writable_size() const { return writable_size_; }
 
+  // Where in guest RAM a byte of a piece lies.
+  GuestPhys guest_address(const void* host) const {
+    return GuestPhys(static_cast<u64>(static_cast<const u8*>(host) - memory_->host(GuestPhys(0))));
+  }
+
   // Bytes [offset, offset + length) of a part, cut at its end: for back ends that transfer directly.
   IovecList readable_slice(u64 offset, u64 length) const;
   IovecList writable_slice(u64 offset, u64 length) const;
@@ -79,9 +84,6 @@ class DescriptorChain {
   void set_queue_life(u32 life) { queue_life_ = life; }
 
  private:
-  GuestPhys guest_address(const void* host) const {
-    return GuestPhys(static_cast<u64>(static_cast<const u8*>(host) - memory_->host(GuestPhys(0))));
-  }
   void clear();
 
   GuestMemory* memory_ = nullptr;

@@ -13,13 +13,14 @@ namespace doppel {
 
 inline constexpr u64 kEveryFeature = ~u64{0};
 
-// A vCPU that holds code: hears of stores to frames it has marked. Owned by a test.
+// Hears of stores to frames with code. Owned by a test.
 class FakeCodeUser final : public CodeFrameUser {
  public:
   explicit FakeCodeUser(CodeFrames& frames) : frames_(frames), id_(frames.add_user(*this)) {}
   ~FakeCodeUser() override { frames_.remove_user(id_); }
   void mark(GuestPhys address) { frames_.mark(address.page_number(), id_); }
   void read_mail() { frames_.handle_mail(id_); }
+
   void code_written(u64 frame, u64, u64) override { last = GuestPhys(frame << kPageShift); }
   void revoke_writes(u64) override {}
   void everything_written() override {}

@@ -84,8 +84,9 @@ class Conversation:
 class Doppel:
     """The binary under test; one object for all tests, which may run several machines from it."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, vmm="doppel"):
         self.binary = binary
+        self.vmm = vmm  # "qemu": tests of the Debian guest run it in QEMU instead
 
     def run(self, *arguments, limit=120, until=None, replies=()):
         """Runs `doppel ARGUMENTS` to its end, or until `until` is on its output; Failure after `limit` seconds.
@@ -102,10 +103,10 @@ class Doppel:
         return Outcome(conversation.process.returncode, conversation.out(), conversation.err(),
                        conversation.seconds())
 
-    def boot(self, *options, image="initrd.img", words="", memory="512M", limit=120, until=None, replies=()):
+    def boot(self, *options, image="initrd.img", words="", memory="512M", cpus=1, limit=120, until=None, replies=()):
         """Boots the Debian kernel with one of the images."""
         return self.run("run", "--kernel", GUEST / "vmlinuz", "--initrd", GUEST / image, "--cmdline",
-                        f"{CMDLINE} {words}".strip(), "--memory", memory, "--cpus", "1", *options,
+                        f"{CMDLINE} {words}".strip(), "--memory", memory, "--cpus", cpus, *options,
                         limit=limit, until=until, replies=replies)
 
 
