@@ -196,7 +196,7 @@ u64 Machine::state_hash() {
 std::string Machine::statistics_text() const {
   std::string text = fmt::format("instructions {}\n", vcpu_->instructions_retired());
   for (const auto& [name, value] : vcpu_->statistics()) text += fmt::format("{} {}\n", name, value);
-  return text;
+  return text + virtio_->statistics_text();
 }
 
 }  // namespace doppel
