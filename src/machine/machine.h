@@ -137,7 +137,7 @@ class Machine final : private MachineControl {
   PowerButton* power_button_ = nullptr;
   GeneralEvents* general_events_ = nullptr;
   std::optional<VmGeneration> generation_;  // not in machines without an ACPI area
-  std::vector<u8> typed_;  // with the device lock: console input not yet taken by the device
+  std::vector<u8> typed_;                   // with the device lock: console input not yet taken by the device
 };
 
 }  // namespace doppel
