@@ -157,7 +157,7 @@ std::string Machine::statistics_text() const {
   for (unsigned i = 0; vcpus_.count() > 1 && i < vcpus_.count(); ++i) {
     text += fmt::format("cpu{}_instructions {}\n", i, vcpus_.cpu(i).engine->instructions_retired());
   }
-  return text;
+  return text + virtio_->statistics_text();
 }
 
 }  // namespace doppel
