@@ -2,8 +2,8 @@
 #include "devices/virtio_vsock.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/socket.h>
+#include <cstdlib>
 
 #include "net/unix_socket.h"
 #include "state/state_buffer.h"
