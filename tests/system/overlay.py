@@ -50,20 +50,20 @@ def cpio(tree):
                           input="\0".join(names).encode() + b"\0", cwd=tree).stdout
 
 
-def initrd(folder, modules, script, base="initrd.img", files=()):
+def initrd(folder, modules, script, unloaded=(), base="initrd.img", files=()):
     """Writes `base` with modules below /modules and `script` as /scripts/test into a folder; returns its path.
 
-    The script runs with doppel.exec=test, after the modules are loaded. `files` are pairs of a path in the guest and
-    an executable of the host.
+    The script runs with doppel.exec=test, after the modules are loaded but for those `unloaded`. `files` are pairs of
+    a path in the guest and an executable of the host.
     """
     with tempfile.TemporaryDirectory() as work:
         tree = Path(work)
         (tree / "modules").mkdir()
         (tree / "scripts").mkdir()
-        order = load_order(modules)
+        order = load_order((*modules, *unloaded))
         for name, path in order:
             (tree / "modules" / f"{name}.ko").write_bytes(path.read_bytes())
-        (tree / "modules" / "order").write_text("\n".join(name for name, _ in order) + "\n")
+        (tree / "modules" / "order").write_text("".join(f"{name}\n" for name, _ in order if name not in unloaded))
         (tree / "scripts" / "test").write_text(LOAD + script)
         for target, source in files:
             (tree / target).parent.mkdir(parents=True, exist_ok=True)
