@@ -34,6 +34,7 @@ Result<void> Terminal::watch_signals() {
   sigset_t ending;
   ::sigemptyset(&ending);
   for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGQUIT}) ::sigaddset(&ending, signal);
+  if (report_) ::sigaddset(&ending, SIGUSR1);
   signals_ = UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_.is_valid()) return fail("console: signalfd: {}", std::strerror(errno));
   ::pthread_sigmask(SIG_BLOCK, &ending, &saved_signals_);
@@ -109,6 +110,7 @@ void Terminal::offer_waiting() {
 void Terminal::take_signal() {
   signalfd_siginfo information;
   if (::read(signals_.get(), &information, sizeof(information)) != sizeof(information)) return;
+  if (information.ssi_signo == SIGUSR1) return report_();
   received_signal_ = static_cast<int>(information.ssi_signo);
   quit_();
 }
