@@ -5,6 +5,7 @@
 
 #include "cli/host_cpu_list.h"
 #include "cli/terminal.h"
+#include "front/gdb/server.h"
 
 namespace doppel {
 namespace {
@@ -59,6 +60,20 @@ class WatchingSink final : public CharacterSink {
 // fmt would throw when nobody reads.
 void print(std::FILE* stream, const std::string& text) { std::fputs(text.c_str(), stream); }
 
+// Null when no debugger is wanted.
+Result<std::unique_ptr<gdb::GdbServer>> start_debugger(Control& control, const RunOptions& options) {
+  if (options.gdb.empty()) {
+    if (options.gdb_waits) return fail_usage("--gdb-wait: say with --gdb where the debugger may attach");
+    return nullptr;
+  }
+  std::unique_ptr<gdb::GdbServer> server = TRY(gdb::GdbServer::create(options.gdb));
+  control.set_debug_listener([plain = server.get()](const DebugStop& stop) { plain->stopped(stop); });
+  if (options.gdb_waits) TRY_VOID(control.execute(PauseForDebug{}));
+  server->start([&control](const DebugCommand& command) { return control.execute(command); });
+  print(stderr, fmt::format("doppel: gdb may attach at {}\n", server->address()));
+  return server;
+}
+
 void print_results(Control& control, const RunOptions& options) {
   if (options.prints_statistics) print(stderr, control.statistics_text());
   if (options.prints_hash) print(stdout, fmt::format("state hash {:016x}\n", control.state_hash()));
@@ -101,6 +116,10 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_flag("--print-state", options.prints_state,
                 "Print the machine's registers and device state at the end");
   run->add_flag("--stats", options.prints_statistics, "Print statistics at the end");
+  run->add_option("--stats-file", options.statistics_path,
+                  "Write statistics for Prometheus to this file, on SIGUSR1 and at the end");
+  run->add_option("--gdb", options.gdb, "Let gdb attach: tcp:ADDRESS:PORT or unix:PATH");
+  run->add_flag("--gdb-wait", options.gdb_waits, "Start stopped, until gdb lets the machine run");
   return run;
 }
 
@@ -124,13 +143,18 @@ Result<int> run_machine(RunOptions& options) {
   WatchingSink console(terminal, options.exit_on);
   Control control = TRY(Control::create(config, console));
   console.on_found([&] { control.execute(QuitFromConsole{}); });
+  if (!options.statistics_path.empty())
+    terminal.on_report_signal([&] { control.execute(WriteStatistics{options.statistics_path}); });
   // Typed input has no place in a run that is to repeat exactly.
   if (config.clock == ClockSource::kHost) {
     TRY_VOID(terminal.start([&](std::span<const u8> typed) { return control.execute(TypeCharacters{typed}); },
                             [&] { control.execute(Quit{}); }, [&] { control.execute(PressPowerButton{}); }));
   }
+  std::unique_ptr<gdb::GdbServer> debugger = TRY(start_debugger(control, options));
   const RunResult result = control.run(max_instructions);
+  debugger.reset();
   terminal.stop();
+  if (!options.statistics_path.empty()) control.execute(WriteStatistics{options.statistics_path});
   print_results(control, options);
   if (terminal.received_signal() != 0) return kStatusSignal + terminal.received_signal();
   return exit_status(result);

@@ -20,6 +20,9 @@ struct RunOptions {
   bool prints_hash = false;
   bool prints_state = false;
   bool prints_statistics = false;
+  std::string statistics_path;  // empty: no file
+  std::string gdb;              // where a debugger may attach; empty: nowhere
+  bool gdb_waits = false;
   std::string exit_on;
 };
 

@@ -47,6 +47,7 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
       inputs_(make_inputs(config.clock)),
       timers_(*inputs_),
       vcpus_(config.cpus, buses_, *memory_, timers_, apic_bus_, cpuid_),
+      debugger_(vcpus_, buses_, *memory_),
       io_apic_(apic_bus_),
       pic_(vcpus_.cpu(0).platform.lapic().lint(0)),
       router_(pic_, io_apic_),

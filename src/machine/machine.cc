@@ -28,12 +28,15 @@ RunResult result_of(StopReason reason, int status) {
 }  // namespace
 
 RunResult Machine::run(u64 max_instructions, WhenHalted when_halted) {
+  RunResult result;
   if (instruction_inputs_ != nullptr) {
-    return vcpus_.run_in_turns(max_instructions, when_halted, *instruction_inputs_);
+    result = vcpus_.run_in_turns(max_instructions, when_halted, *instruction_inputs_);
+  } else {
+    loop_->start();
+    result = vcpus_.run_on_threads(max_instructions, when_halted);
+    loop_->stop();
   }
-  loop_->start();
-  const RunResult result = vcpus_.run_on_threads(max_instructions, when_halted);
-  loop_->stop();
+  debugger_.run_ended();
   return result;
 }
 
@@ -42,6 +45,7 @@ void Machine::request_stop(StopReason reason, int status) { vcpus_.stop(result_o
 void Machine::request_quit() {
   const std::lock_guard lock(buses_.device_lock);
   vcpus_.quit();
+  debugger_.release();
 }
 
 void Machine::stop_soon() { vcpus_.quit(); }

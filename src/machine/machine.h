@@ -21,6 +21,7 @@
 #include "irq/pic.h"
 #include "irq/pit.h"
 #include "irq/rtc.h"
+#include "machine/machine_debugger.h"
 #include "machine/pci_platform.h"
 #include "machine/run_result.h"
 #include "machine/timer_alarm.h"
@@ -93,6 +94,11 @@ class Machine final : private MachineControl {
   // Where back ends wait for the host; nullptr with the instruction clock, where nothing comes from outside.
   EventLoop* event_loop() { return loop_.get(); }
 
+  // For a debugger; from any thread but a vCPU's.
+  MachineDebugger& debugger() { return debugger_; }
+
+  // Counters of all parts. Only while not running or paused.
+  void add_metrics(MetricList& list);
   // Counters as lines of "name value".
   std::string statistics_text() const;
 
@@ -121,6 +127,7 @@ class Machine final : private MachineControl {
   MachineBuses buses_;
   ApicBus apic_bus_;
   VcpuSet vcpus_;
+  MachineDebugger debugger_;
   IoApic io_apic_;
   PicPair pic_;
   IrqRouter router_;

@@ -101,12 +101,28 @@ void VcpuSet::update_alarm() {
   alarm_->set(timers_.next_deadline(), timers_.now());
 }
 
+void VcpuSet::hold(const std::vector<bool>& held) {
+  for (std::size_t i = 0; i < cpus_.size(); ++i) cpus_[i]->is_held = i < held.size() && held[i];
+  wake_all();
+}
+
+// On threads: like a halted vCPU, a held one looks at no timers.
+void VcpuSet::wait_while_held(MachineCpu& cpu, Lock& lock) {
+  if (!cpu.is_held || alarm_ == nullptr) return;
+  const bool has_slices = cpu.engine->runs_in_slices();
+  if (has_slices) --awake_;
+  update_alarm();
+  cpu.wake.wait(lock, [&] { return !cpu.is_held || is_ending_ || quits_; });
+  if (has_slices) ++awake_;
+}
+
 // Waits until the vCPU may execute; false when the run is over.
 bool VcpuSet::prepare(MachineCpu& cpu, Lock& lock) {
   do {
+    wait_while_held(cpu, lock);
     cpu.wake.wait(lock, [this] { return pauses_ == 0 || is_ending_; });
     run_due();
-  } while (pauses_ != 0 && !is_ending_);
+  } while ((pauses_ != 0 || (cpu.is_held && alarm_ != nullptr && !quits_)) && !is_ending_);
   if (!is_ending_ && std::exchange(quits_, false)) end({RunEnd::kQuit, 0});
   if (!is_ending_ && retired_ >= last_) end({RunEnd::kInstructionLimit, 0});
   if (is_ending_) return false;
@@ -126,6 +142,7 @@ Exit VcpuSet::enter(MachineCpu& cpu, RunLimit limit, Lock& lock) {
   const u64 retired = cpu.engine->instructions_retired();
   retired_ += retired - cpu.counted;
   cpu.counted = retired;
+  if (exit.reason == ExitReason::kDebug && on_debug_) on_debug_(cpu.platform.id(), exit.debug);
   return exit;
 }
 

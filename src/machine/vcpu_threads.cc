@@ -81,7 +81,9 @@ void VcpuSet::sleep(MachineCpu& cpu, Lock& lock) {
   if (has_slices) --awake_;
   if (awake_ == 0 && when_halted_ == WhenHalted::kReturn) wait_once(cpu, lock);
   update_alarm();
+  const Nanoseconds start = timers_.now();
   cpu.wake.wait(lock, [&] { return cpu.is_woken || is_ending_; });
+  cpu.platform.accounts().add_halt(timers_.now() - start);
   if (has_slices) ++awake_;
 }
 
