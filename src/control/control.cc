@@ -1,6 +1,7 @@
 // Commands to calls.
 #include "control/control.h"
 
+#include "base/log.h"
 #include "state/state_digest.h"
 
 namespace doppel {
@@ -21,6 +22,12 @@ struct Executor {
   std::size_t operator()(const QuitFromConsole&) {
     machine.stop_soon();
     return 0;
+  }
+  std::size_t operator()(const SwitchEngine& command) {
+    const Engine other = machine.engine() == Engine::kKvm ? Engine::kInterp : Engine::kKvm;
+    const Result<void> done = machine.switch_engine(command.engine.value_or(other));
+    if (!done) LOG_WARNING("{}", done.error().message);
+    return done ? 1 : 0;
   }
 };
 
