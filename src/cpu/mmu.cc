@@ -115,8 +115,11 @@ Translation Mmu::fill(GuestVirt address, Access access, AccessMode mode) {
     return result;
   }
   const GuestPhys frame = result.physical.page_base();
-  if (is_watching_ || !memory_.is_ram(frame, kPageSize)) return result;
-  if (data_watch_ != nullptr && data_watch_->is_watched_page(address)) return result;
+  const bool is_watched = is_watching_ || (data_watch_ != nullptr && data_watch_->is_watched_page(address));
+  if (is_watched || !memory_.is_ram(frame, kPageSize)) {
+    ++statistics_.uncached;
+    return result;
+  }
   ++statistics_.fills;
   TlbTable& tlb = table(mode);
   TlbEntry& entry = tlb.entry(address.value());

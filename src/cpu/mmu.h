@@ -62,9 +62,21 @@ class TlbListener {
 
 struct TlbStatistics {
   u64 fills = 0;
+  u64 uncached = 0;  // translations that are looked up each time: devices, watched pages
   u64 walk_references = 0;
   u64 page_faults = 0;
   u64 flushes = 0;
+  // Walks by how many paging entries they read; `failed_walks` ended in a page fault.
+  static constexpr unsigned kMaxLevels = 5;
+  std::array<u64, kMaxLevels + 1> walks = {};
+  std::array<u64, kMaxLevels + 1> failed_walks = {};
+
+  // Memory references the same walks would have cost with nested paging of `nested_levels`: every entry of
+  // the guest's tables, and the page itself, has a guest-physical address that needs a walk of its own, so
+  // that n levels cost n * m + n + m, or without the page n * m + n. SDM 3C 28.3.2.
+  u64 nested_references(u64 nested_levels) const;
+  // Lookups for data that found nothing.
+  u64 misses() const { return fills + uncached + page_faults; }
 };
 
 // Why a translation failed: a page fault's error code, or a non-canonical / unusable address.

@@ -29,8 +29,18 @@ struct Mmu::Walk {
   bool is_writable = true;
   bool is_user = true;
   bool is_executable = true;
+  unsigned entries = 0;       // read so far
   bool must_restart = false;  // another CPU changed an entry between reading and updating it
 };
+
+u64 TlbStatistics::nested_references(u64 nested_levels) const {
+  u64 sum = 0;
+  for (u64 levels = 0; levels <= kMaxLevels; ++levels) {
+    const u64 tables = levels * nested_levels + levels;
+    sum += walks[levels] * (tables + nested_levels) + failed_walks[levels] * tables;
+  }
+  return sum;
+}
 
 u64 Mmu::reserved_mask() const {
   const u64 above = kAddressMask & ~((u64{1} << physical_bits_) - 1);
@@ -53,6 +63,7 @@ Translation Mmu::fault(const Walk& walk, u32 bits) {
 // Reads a paging entry; false when it is not present.
 bool Mmu::read_entry(Walk& walk, u64 address, unsigned bytes) {
   ++statistics_.walk_references;
+  ++walk.entries;
   walk.entry_address = address;
   walk.entry_bytes = bytes;
   walk.entry = 0;
@@ -184,7 +195,9 @@ Translation Mmu::walk(GuestVirt address, Access access, AccessMode mode) {
   for (;;) {
     Walk walk{.va = address.value(), .access = access, .mode = mode};
     const Translation result = (state_.cr4 & x86::kCr4Pae) != 0 ? walk_wide(walk) : walk_legacy(walk);
-    if (!walk.must_restart) return result;
+    if (walk.must_restart) continue;
+    ++(result.is_valid ? statistics_.walks : statistics_.failed_walks)[walk.entries];
+    return result;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/metrics.h"
 #include "base/result.h"
 #include "base/types.h"
 #include "cpu/cpu_state.h"
@@ -16,13 +17,13 @@ namespace doppel {
 
 // Why an engine returned to the machine.
 enum class ExitReason : u8 {
-  kBudget,    // the instruction budget is used up
-  kKicked,    // kick() was called
-  kHalted,    // HLT or MWAIT: nothing to do until an interrupt
-  kShutdown,  // triple fault
-  kStopped,   // the platform asked the machine to stop during an access (power-off, reset, debug exit)
+  kBudget,       // the instruction budget is used up
+  kKicked,       // kick() was called
+  kHalted,       // HLT or MWAIT: nothing to do until an interrupt
+  kShutdown,     // triple fault
+  kStopped,      // the platform asked the machine to stop during an access (power-off, reset, debug exit)
   kUnsupported,  // this engine cannot execute the next instruction; another one can
-  kDebug,     // what set_debug() asked for happened: see Exit::debug
+  kDebug,        // what set_debug() asked for happened: see Exit::debug
 };
 
 struct Exit {
@@ -72,6 +73,11 @@ class Vcpu {
 
   // Counters for a person, by name.
   virtual std::vector<std::pair<std::string_view, u64>> statistics() const = 0;
+  // The same as metrics; while run() is not under way.
+  virtual void add_metrics(MetricList& list) const {
+    static constexpr MetricKind kEvents{"engine_events", "What the engine counts."};
+    for (const auto& [name, value] : statistics()) list.add(kEvents, value, {{"event", std::string(name)}});
+  }
 
   // The frames of [address, address + size) changed behind the engine's back.
   virtual void invalidate(GuestPhys address, u64 size) = 0;

@@ -42,7 +42,8 @@ void Machine::request_stop(StopReason reason, int status) { vcpus_.stop(result_o
 
 Result<void> Machine::switch_engine(Engine engine) {
   if (engine == Engine::kKvm && engine_ != engine && kvm_ && !kvm_->device().can_offset_tsc()) {
-    return fail("engine kvm: this host's KVM ignores the TSC's offset; a running machine cannot change to it");
+    return fail(
+        "engine kvm: this host's KVM ignores the TSC's offset; a running machine cannot change to it");
   }
   vcpus_.pause();
   Result<void> result;
@@ -85,6 +86,11 @@ void Machine::press_power_button() {
   const std::lock_guard lock(buses_.device_lock);
   if (power_button_ != nullptr) power_button_->press_power_button();
   vcpus_.update_alarm();
+}
+
+void Machine::generation_changed() {
+  const std::lock_guard lock(buses_.device_lock);
+  if (generation_ && general_events_ != nullptr) generation_->change(*general_events_);
 }
 
 void Machine::pump_console() {

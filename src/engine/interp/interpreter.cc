@@ -121,7 +121,7 @@ Exit Interpreter::run_until(RunLimit limit) {
   budget = static_cast<i64>(std::min<u64>(limit.instructions, u64{1} << 61));
   budget_at_entry_ = budget;
   Exit exit{ExitReason::kBudget, {}};
-  if (debug != nullptr) debug->start(instructions_retired());
+  if (debug != nullptr) begin_debugged_run();
   for (;;) {
     if (debug != nullptr && debug->take_stop(instructions_retired(), exit)) break;
     refresh();
@@ -136,6 +136,7 @@ Exit Interpreter::run_until(RunLimit limit) {
                               (state.dr7 & kDebugEnables) != 0 || (debug != nullptr && debug->is_single());
     Trace* trace = lookup(needs_single);
     if (trace != nullptr && trace->count > budget) {
+      sample(*trace);
       if (!limit.is_exact) break;
       link_slot = nullptr;
       trace = lookup(true);
@@ -157,6 +158,18 @@ Exit Interpreter::run_until(RunLimit limit) {
   state.instructions_retired += static_cast<u64>(budget_at_entry_ - budget);
   budget_at_entry_ = budget;
   return exit;
+}
+
+// The budget runs out inside this trace: a sample that takes every trace as often as the instructions it
+// executes. What it does with memory stands for all instructions since the last sample, so that fast paths
+// need not count.
+void Interpreter::sample(const Trace& trace) {
+  const u64 retired = instructions_retired();
+  const u64 misses = mmu.statistics().misses();
+  const u64 accesses = (retired - statistics.sampled_instructions) * trace.memory_operands / trace.count;
+  statistics.tlb_hits += accesses - std::min(accesses, misses - statistics.sampled_misses);
+  statistics.sampled_instructions = retired;
+  statistics.sampled_misses = misses;
 }
 
 void Interpreter::run_trace(const Trace& trace) {
@@ -312,7 +325,10 @@ Trace* Interpreter::lookup(bool is_single) {
     entry = {rip, link_epoch, trace};
   }
   if (is_single) return trace;
-  if (link != nullptr) *link = {trace, link_epoch};
+  if (link != nullptr) {
+    *link = {trace, link_epoch};
+    ++statistics.links;
+  }
   if (dead != nullptr) dead->forward = trace;
   return trace;
 }
@@ -343,51 +359,3 @@ Trace* Interpreter::find_or_build(bool is_single) {
 }
 
 }  // namespace doppel::interp
-
-namespace doppel {
-namespace {
-
-// The engine seam over an Interpreter.
-class InterpreterVcpu final : public Vcpu {
- public:
-  InterpreterVcpu(const InterpreterConfig& config, BorrowedCode borrowed)
-      : interpreter_(config, std::move(borrowed)) {}
-  Exit run(RunLimit limit) override { return interpreter_.run(limit); }
-  u64 instructions_retired() const override { return interpreter_.instructions_retired(); }
-  void kick() override { interpreter_.kick(); }
-  void notify_interrupt() override { interpreter_.notify_interrupt(); }
-  void notify_nmi() override { interpreter_.notify_nmi(); }
-  void end_halt() override { interpreter_.end_halt(); }
-  void save(CpuState& state) override { state = interpreter_.state; }
-  void load(const CpuState& state) override { interpreter_.load(state); }
-  Result<void> set_debug(const DebugControl& control) override {
-    interpreter_.set_debug(control);
-    return {};
-  }
-  std::vector<std::pair<std::string_view, u64>> statistics() const override {
-    const TlbStatistics& tlb = interpreter_.mmu.statistics();
-    const interp::TraceCache& traces = interpreter_.traces;
-    return {{"dispatcher_entries", interpreter_.statistics.lookups},
-            {"interrupts", interpreter_.statistics.interrupts},
-            {"exceptions", interpreter_.statistics.exceptions},
-            {"traces_built", traces.built()},
-            {"traces_invalidated", traces.invalidations()},
-            {"trace_cache_clears", traces.clears()},
-            {"tlb_fills", tlb.fills},
-            {"tlb_flushes", tlb.flushes},
-            {"page_walk_references", tlb.walk_references},
-            {"page_faults", tlb.page_faults}};
-  }
-  void invalidate(GuestPhys address, u64 size) override { interpreter_.memory.note_write(address, size); }
-
- private:
-  interp::Interpreter interpreter_;
-};
-
-}  // namespace
-
-Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config) {
-  return std::make_unique<InterpreterVcpu>(config, TRY(BorrowedCode::create()));
-}
-
-}  // namespace doppel

@@ -38,6 +38,11 @@ struct Statistics {
   u64 lookups = 0;  // entries through the dispatcher
   u64 interrupts = 0;
   u64 exceptions = 0;
+  u64 links = 0;     // branches that lead straight to their trace from now on
+  u64 tlb_hits = 0;  // estimated: see Interpreter::sample
+  // What instructions_retired() and the TLB's misses were at the last sample.
+  u64 sampled_instructions = 0;
+  u64 sampled_misses = 0;
 };
 
 // One vCPU. Core comes first so that registers have short displacements from the handlers' first argument;
@@ -143,7 +148,9 @@ class Interpreter final : public Core {
   Poll poll(Exit& exit);
   void poll_events();
   void run_trace(const Trace& trace);
+  void sample(const Trace& trace);
   void run_single(const Trace& trace);
+  void begin_debugged_run();
   void run_debugged(const Trace& trace, bool is_single);
   Trace* lookup(bool is_single);
   Trace* find_or_build(bool is_single);

@@ -47,6 +47,7 @@ struct Trace {
   Trace* second_page_next;  // list link in the second frame
   u32 bytes;                // guest bytes covered
   u16 count;                // instructions
+  u16 memory_operands;      // of all of them; a repeated string instruction counts once
   bool is_dead;
   Op ops[];
 

@@ -71,6 +71,18 @@ void INTERP_CALL guard_second_page(Interpreter* s, const Op* op, u64 flags, u64 
   NEXT();
 }
 
+// Explicit ones and those of the stack.
+unsigned memory_operands(const Decoded& decoded) {
+  unsigned count = 0;
+  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = decoded.operand(i);
+    const bool is_access =
+        operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type == ZYDIS_MEMOP_TYPE_MEM;
+    if (is_access && operand.actions != 0) ++count;
+  }
+  return count;
+}
+
 // First op of a trace that may begin at a breakpoint.
 void INTERP_CALL guard_breakpoint(Interpreter* s, const Op* op, u64 flags, u64 base) {
   if (s->stops_at(base, op->remaining)) GOTO(leave_unentered);
@@ -159,6 +171,7 @@ bool TraceBuilder::append(const Decoded& decoded) {
   comparison_ = comparison_of(decoded);
   ++op_count_;
   ++instruction_count_;
+  memory_operands_ += memory_operands(decoded);
   offset_ += decoded.instruction.length;
   if (ending_ == Ending::kLinked) std::memset(&ops_[op_count_++], 0, sizeof(BranchLinks));
   return true;
@@ -266,6 +279,7 @@ Trace* TraceBuilder::finish(u64 second_frame) {
   trace->second_frame = second_frame;
   trace->bytes = static_cast<u32>(offset_);
   trace->count = static_cast<u16>(instruction_count_);
+  trace->memory_operands = static_cast<u16>(memory_operands_);
   std::memcpy(trace->ops, ops_, op_count_ * sizeof(Op));
   if (second_frame != Trace::kNoFrame) trace->ops[0].immediate = reinterpret_cast<u64>(trace);
   if (!is_cacheable_) {
