@@ -31,14 +31,19 @@ void VcpuSet::begin_run(u64 max_instructions, WhenHalted when_halted) {
   retired_ = 0;
   for (const auto& cpu : cpus_) {
     cpu->counted = cpu->engine->instructions_retired();
+    cpu->is_asleep = false;
     retired_ += cpu->counted;
   }
   last_ = max_instructions > ~retired_ ? ~u64{0} : retired_ + max_instructions;
   when_halted_ = when_halted;
   is_ending_ = is_stopped_;
   result_ = stop_;
-  awake_ = static_cast<unsigned>(
-      std::ranges::count_if(cpus_, [](const auto& cpu) { return cpu->engine->runs_in_slices(); }));
+  count_awake();
+}
+
+void VcpuSet::count_awake() {
+  awake_ = static_cast<unsigned>(std::ranges::count_if(
+      cpus_, [](const auto& cpu) { return !cpu->is_asleep && cpu->engine->runs_in_slices(); }));
 }
 
 void VcpuSet::end(RunResult result) {
@@ -76,7 +81,10 @@ void VcpuSet::begin_pause() {
 
 void VcpuSet::end_pause() {
   VERIFY(pauses_ != 0);
-  if (--pauses_ == 0) wake_all();
+  if (--pauses_ != 0) return;
+  count_awake();  // engines may have changed
+  wake_all();
+  update_alarm();
 }
 
 void VcpuSet::pause() {
@@ -122,6 +130,7 @@ bool VcpuSet::prepare(MachineCpu& cpu, Lock& lock) {
     wait_while_held(cpu, lock);
     cpu.wake.wait(lock, [this] { return pauses_ == 0 || is_ending_; });
     run_due();
+    update_alarm();
   } while ((pauses_ != 0 || (cpu.is_held && alarm_ != nullptr && !quits_)) && !is_ending_);
   if (!is_ending_ && std::exchange(quits_, false)) end({RunEnd::kQuit, 0});
   if (!is_ending_ && retired_ >= last_) end({RunEnd::kInstructionLimit, 0});
