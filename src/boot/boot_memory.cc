@@ -107,10 +107,10 @@ std::optional<BorrowedRam> BootMemory::borrow(u64 size, u64 floor) {
 
 void BootMemory::fill(GuestPhys start, std::span<const u8> data, u64 size) {
   VERIFY(data.size() <= size && memory_.is_ram(start, size));
-  memory_.note_write(start, size);
   u8* target = memory_.host(start);
   if (!data.empty()) std::memcpy(target, data.data(), data.size());
   if (size > data.size()) std::memset(target + data.size(), 0, size - data.size());
+  memory_.note_write(start, size);
 }
 
 Result<void> BootMemory::load(std::string_view what, GuestPhys start, std::span<const u8> data, u64 size) {

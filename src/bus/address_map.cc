@@ -6,6 +6,11 @@
 #include "base/log.h"
 
 namespace doppel {
+namespace {
+
+constexpr MetricKind kAccesses{"bus_accesses", "Accesses to ports and device memory by device."};
+
+}  // namespace
 
 Result<void> AddressMap::add(u64 base, u64 size, BusDevice& device, std::string label) {
   if (size == 0 || base + (size - 1) < base) return fail("bus range '{}' is empty or wraps", label);
@@ -31,7 +36,10 @@ AddressMap::Range* AddressMap::find(u64 address, u64 size) {
 }
 
 void AddressMap::read(u64 address, std::span<u8> data) {
-  if (Range* range = find(address, data.size())) return range->device->read(address - range->base, data);
+  if (Range* range = find(address, data.size())) {
+    ++range->reads;
+    return range->device->read(address - range->base, data);
+  }
   if (data.size() > 1) {
     for (std::size_t i = 0; i < data.size(); ++i) read(address + i, data.subspan(i, 1));
     return;
@@ -42,13 +50,34 @@ void AddressMap::read(u64 address, std::span<u8> data) {
 }
 
 void AddressMap::write(u64 address, std::span<const u8> data) {
-  if (Range* range = find(address, data.size())) return range->device->write(address - range->base, data);
+  if (Range* range = find(address, data.size())) {
+    ++range->writes;
+    return range->device->write(address - range->base, data);
+  }
   if (data.size() > 1) {
     for (std::size_t i = 0; i < data.size(); ++i) write(address + i, data.subspan(i, 1));
     return;
   }
   ++unclaimed_accesses_;
   LOG_GUEST("bus write at {:#x}: nobody answers", address);
+}
+
+void AddressMap::add_metrics(MetricList& list, std::string_view bus) const {
+  const std::string name(bus);
+  for (const Range& range : ranges_) {
+    list.add(kAccesses, range.reads,
+             {{"bus", name},
+              {"device", range.label},
+              {"address", fmt::format("{:#x}", range.base)},
+              {"access", "read"}});
+    list.add(kAccesses, range.writes,
+             {{"bus", name},
+              {"device", range.label},
+              {"address", fmt::format("{:#x}", range.base)},
+              {"access", "write"}});
+  }
+  list.add(kAccesses, unclaimed_accesses_,
+           {{"bus", name}, {"device", "nobody"}, {"address", ""}, {"access", "any"}});
 }
 
 }  // namespace doppel

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/metrics.h"
 #include "base/result.h"
 #include "bus/bus_device.h"
 
@@ -23,6 +24,8 @@ class AddressMap {
   void write(u64 address, std::span<const u8> data);
 
   u64 unclaimed_accesses() const { return unclaimed_accesses_; }
+  // Accesses by label; `bus` names this one.
+  void add_metrics(MetricList& list, std::string_view bus) const;
 
  private:
   struct Range {
@@ -30,6 +33,8 @@ class AddressMap {
     u64 size;
     BusDevice* device;
     std::string label;
+    u64 reads = 0;
+    u64 writes = 0;
   };
   Range* find(u64 address, u64 size);
 

@@ -136,5 +136,18 @@ TEST(AddressMap, AnswersNoLongerAfterRemoval) {
   EXPECT_EQ(read(bench.map, 0x110, 1), 0x80u);
 }
 
+TEST(AddressMap, CountsAccessesByDevice) {
+  AddressMap map;
+  FakeDevice device(0);
+  ASSERT_TRUE(map.add(0x100, 0x10, device, "clock"));
+  read(map, 0x100, 1);
+  read(map, 0x104, 4);
+  MetricList list;
+  map.add_metrics(list, "port");
+  EXPECT_NE(list.prometheus_text().find("device=\"clock\",address=\"0x100\",access=\"read\"} 2"),
+            std::string::npos);
+  EXPECT_NE(list.prometheus_text().find("access=\"write\"} 0"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace doppel

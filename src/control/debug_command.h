@@ -8,26 +8,9 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cpu/cpu_state.h"
-#include "cpu/debug.h"
+#include "machine/debug_types.h"
 
 namespace doppel {
-
-// A vCPU's registers, with the one that lives outside CpuState.
-struct DebugRegisters {
-  CpuState cpu;
-  u64 cr8 = 0;
-};
-
-// Why a machine that a debugger let run stands still, without having been asked to.
-struct DebugStop {
-  bool is_end = false;  // power-off, reset, triple fault, quit: nothing runs any more
-  unsigned cpu = 0;
-  DebugHit hit = {};  // of this CPU
-};
-
-// How a vCPU goes on.
-enum class DebugMotion : u8 { kHold, kStep, kContinue };
 
 // Stops every vCPU; done when they stand still. Nothing is reported to the listener.
 struct PauseForDebug {};
@@ -79,7 +62,5 @@ using DebugCommand = std::variant<PauseForDebug, ResumeForDebug, SetDebugStops, 
 
 // Carries a command out; its error is for the debugger's user.
 using DebugPort = std::function<Result<void>(const DebugCommand&)>;
-// Hears why the machine stands still; called from one of the machine's threads, and must not block.
-using DebugListener = std::function<void(const DebugStop&)>;
 
 }  // namespace doppel

@@ -1,6 +1,5 @@
 // Accesses to linear memory by any path that is not an engine's own fast one.
 #include <algorithm>
-#include <cstring>
 
 #include "base/verify.h"
 #include "cpu/core.h"
@@ -50,9 +49,9 @@ bool Core::access_linear(u64 va, void* buffer, unsigned size, Access access, Acc
     const Piece& piece = pieces[i];
     if (memory.is_ram(piece.physical, piece.size)) {
       if (access == Access::kWrite) {
-        memory.write(piece.physical, {bytes, piece.size});
+        memory.write(piece.physical, {bytes, piece.size}, mmu.code_user());
       } else {
-        std::memcpy(bytes, memory.host(piece.physical), piece.size);
+        memory.read(piece.physical, {bytes, piece.size});
       }
     } else {
       // Devices see at most 8 bytes at a time.

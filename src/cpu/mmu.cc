@@ -21,9 +21,6 @@ Mmu::Mmu(CpuState& state, GuestMemory& memory, CpuPlatform& platform)
     : state_(state), memory_(memory), platform_(platform) {
   for (unsigned i = 0; i < kContexts; ++i) contexts_.push_back(std::make_unique<Context>());
   contexts_[0]->is_used = true;
-  const u64 end =
-      memory.high_size() != 0 ? GuestMemory::kHighRamStart + memory.high_size() : memory.low_size();
-  writable_frames_.resize(end >> kPageShift);
   flush_all();
 }
 
@@ -118,8 +115,11 @@ Translation Mmu::fill(GuestVirt address, Access access, AccessMode mode) {
     return result;
   }
   const GuestPhys frame = result.physical.page_base();
-  if (is_watching_ || !memory_.is_ram(frame, kPageSize)) return result;
-  if (data_watch_ != nullptr && data_watch_->is_watched_page(address)) return result;
+  const bool is_watched = is_watching_ || (data_watch_ != nullptr && data_watch_->is_watched_page(address));
+  if (is_watched || !memory_.is_ram(frame, kPageSize)) {
+    ++statistics_.uncached;
+    return result;
+  }
   ++statistics_.fills;
   TlbTable& tlb = table(mode);
   TlbEntry& entry = tlb.entry(address.value());
@@ -128,9 +128,8 @@ Translation Mmu::fill(GuestVirt address, Access access, AccessMode mode) {
   entry.write_tag = kNoTag;
   entry.addend = reinterpret_cast<u64>(memory_.host(frame)) - page;
   entry.frame = frame.value();
-  if (result.is_writable && !memory_.is_code_frame(frame)) {
+  if (result.is_writable && memory_.code_frames().grant_write(frame.page_number(), code_user_)) {
     entry.write_tag = page;
-    writable_frames_[frame.page_number()] = 1;
   }
   tlb.is_empty = false;
   if (result.page_size > kPageSize) tlb.large_regions |= u64{1} << ((address.value() >> 30) & 63);
@@ -161,9 +160,6 @@ Translation Mmu::translate_code(GuestVirt address, bool is_user) {
 }
 
 void Mmu::protect_frame(GuestPhys frame) {
-  const u64 number = frame.page_number();
-  if (number >= writable_frames_.size() || writable_frames_[number] == 0) return;
-  writable_frames_[number] = 0;
   const u64 base = frame.page_base().value();
   for (auto& context : contexts_) {
     for (TlbTable& table : context->tables) {
@@ -171,6 +167,14 @@ void Mmu::protect_frame(GuestPhys frame) {
       for (TlbEntry& entry : table.entries) {
         if (entry.frame == base) entry.write_tag = kNoTag;
       }
+    }
+  }
+}
+
+void Mmu::protect_all_frames() {
+  for (auto& context : contexts_) {
+    for (TlbTable& table : context->tables) {
+      for (TlbEntry& entry : table.entries) entry.write_tag = kNoTag;
     }
   }
 }

@@ -62,9 +62,21 @@ class TlbListener {
 
 struct TlbStatistics {
   u64 fills = 0;
+  u64 uncached = 0;  // translations that are looked up each time: devices, watched pages
   u64 walk_references = 0;
   u64 page_faults = 0;
   u64 flushes = 0;
+  // Walks by how many paging entries they read; `failed_walks` ended in a page fault.
+  static constexpr unsigned kMaxLevels = 5;
+  std::array<u64, kMaxLevels + 1> walks = {};
+  std::array<u64, kMaxLevels + 1> failed_walks = {};
+
+  // Memory references the same walks would have cost with nested paging of `nested_levels`: every entry of
+  // the guest's tables, and the page itself, has a guest-physical address that needs a walk of its own, so
+  // that n levels cost n * m + n + m, or without the page n * m + n. SDM 3C 28.3.2.
+  u64 nested_references(u64 nested_levels) const;
+  // Lookups for data that found nothing.
+  u64 misses() const { return fills + uncached + page_faults; }
 };
 
 // Why a translation failed: a page fault's error code, or a non-canonical / unusable address.
@@ -105,8 +117,13 @@ class Mmu {
   void flush_all();
   void add_listener(TlbListener* listener) { listeners_.push_back(listener); }
 
-  // A frame now holds decoded instructions: no table may grant direct writes to it any more.
+  // A frame now holds decoded instructions: no table may grant direct writes to it any more. Or so of all
+  // frames.
   void protect_frame(GuestPhys frame);
+  void protect_all_frames();
+  // On whose behalf GuestMemory's frames are written.
+  void set_code_user(CodeFrames::UserId user) { code_user_ = user; }
+  CodeFrames::UserId code_user() const { return code_user_; }
 
   // Pages with a data breakpoint are never entered, so that each access takes the slow path.
   void set_watched(bool is_watching) { is_watching_ = is_watching; }
@@ -168,7 +185,7 @@ class Mmu {
   CodePages kernel_code_;  // of the upper half, shared by all contexts because its pages are global
   bool kernel_half_has_local_code_ = false;  // a non-global page of the upper half was fetched from
   std::array<CodeTlbEntry, kCodeTlbEntries> code_tlb_;
-  std::vector<u8> writable_frames_;  // frames that some table grants direct writes to
+  CodeFrames::UserId code_user_ = CodeFrames::kNobody;
   std::vector<TlbListener*> listeners_;
   TlbStatistics statistics_;
   unsigned physical_bits_ = 46;

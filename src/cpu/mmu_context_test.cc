@@ -162,7 +162,7 @@ TEST_F(PagingUnit, ProtectingAFrameLeavesOthersWritable) {
 
 TEST_F(PagingUnit, FillNeverAllowsWritesToACodeFrame) {
   map(kPage, 0x10000 | kSystem);
-  memory->mark_code_frame(GuestPhys(0x10000));
+  memory->code_frames().mark(0x10, 0);
   EXPECT_TRUE(fill(kPage, Access::kWrite).is_writable);
   EXPECT_TRUE(can_read(kPage));
   EXPECT_FALSE(can_write(kPage));

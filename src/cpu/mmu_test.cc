@@ -174,6 +174,26 @@ TEST_F(PagingUnit, FlushOfAPageReachesEveryMode) {
   EXPECT_FALSE(can_read(kPage, kSupervisorAc));
 }
 
+TEST_F(PagingUnit, CountsWalksByTheEntriesTheyRead) {
+  map(kPage, 0x10000 | kSystem);
+  map_large(0x200000, 0x200000 | kSystem);
+  fill(kPage);
+  fill(0x200000);
+  fill(kPage + kPageSize);  // not mapped
+  EXPECT_EQ(mmu.statistics().walks[4], 1u);
+  EXPECT_EQ(mmu.statistics().walks[3], 1u);
+  EXPECT_EQ(mmu.statistics().failed_walks[4], 1u);
+}
+
+TEST_F(PagingUnit, NestedPagingCostsAWalkForEveryTableAndThePage) {
+  map(kPage, 0x10000 | kSystem);
+  fill(kPage);
+  EXPECT_EQ(mmu.statistics().nested_references(4), 24u);  // 4 * 4 + 4 + 4
+  EXPECT_EQ(mmu.statistics().nested_references(3), 19u);
+  fill(kPage + kPageSize);  // fails at the last table
+  EXPECT_EQ(mmu.statistics().nested_references(4), 44u);
+}
+
 TEST_F(PagingUnit, FlushAllDropsGlobalPagesToo) {
   state.cr4 |= x86::kCr4Pge;
   map(kPage, 0x10000 | kSystem | kGlobal);

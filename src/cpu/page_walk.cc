@@ -29,8 +29,18 @@ struct Mmu::Walk {
   bool is_writable = true;
   bool is_user = true;
   bool is_executable = true;
+  unsigned entries = 0;       // read so far
   bool must_restart = false;  // another CPU changed an entry between reading and updating it
 };
+
+u64 TlbStatistics::nested_references(u64 nested_levels) const {
+  u64 sum = 0;
+  for (u64 levels = 0; levels <= kMaxLevels; ++levels) {
+    const u64 tables = levels * nested_levels + levels;
+    sum += walks[levels] * (tables + nested_levels) + failed_walks[levels] * tables;
+  }
+  return sum;
+}
 
 u64 Mmu::reserved_mask() const {
   const u64 above = kAddressMask & ~((u64{1} << physical_bits_) - 1);
@@ -53,6 +63,7 @@ Translation Mmu::fault(const Walk& walk, u32 bits) {
 // Reads a paging entry; false when it is not present.
 bool Mmu::read_entry(Walk& walk, u64 address, unsigned bytes) {
   ++statistics_.walk_references;
+  ++walk.entries;
   walk.entry_address = address;
   walk.entry_bytes = bytes;
   walk.entry = 0;
@@ -69,15 +80,15 @@ bool Mmu::update_entry(u64 address, u64 old_value, u64 new_bits, unsigned bytes)
     platform_.write_mmio(physical, {reinterpret_cast<u8*>(&value), bytes});
     return true;
   }
-  if (memory_.is_code_frame(physical)) memory_.note_write(physical, bytes);
   u8* host = memory_.host(physical);
-  if (bytes == 8) {
-    return __atomic_compare_exchange_n(reinterpret_cast<u64*>(host), &old_value, value, false,
-                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-  }
   u32 old32 = static_cast<u32>(old_value);
-  return __atomic_compare_exchange_n(reinterpret_cast<u32*>(host), &old32, static_cast<u32>(value), false,
-                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  const bool is_done =
+      bytes == 8 ? __atomic_compare_exchange_n(reinterpret_cast<u64*>(host), &old_value, value, false,
+                                               __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+                 : __atomic_compare_exchange_n(reinterpret_cast<u32*>(host), &old32, static_cast<u32>(value),
+                                               false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  if (memory_.is_code_frame(physical)) memory_.note_write(physical, bytes, code_user_);
+  return is_done;
 }
 
 // Rights check and final accessed/dirty update for the entry that maps the page. SDM 3A 4.6, 4.8.
@@ -184,7 +195,9 @@ Translation Mmu::walk(GuestVirt address, Access access, AccessMode mode) {
   for (;;) {
     Walk walk{.va = address.value(), .access = access, .mode = mode};
     const Translation result = (state_.cr4 & x86::kCr4Pae) != 0 ? walk_wide(walk) : walk_legacy(walk);
-    if (!walk.must_restart) return result;
+    if (walk.must_restart) continue;
+    ++(result.is_valid ? statistics_.walks : statistics_.failed_walks)[walk.entries];
+    return result;
   }
 }
 

@@ -43,6 +43,9 @@ class CpuPlatform {
   // KVM hypercall ABI: number in RAX, arguments in RBX, RCX, RDX, RSI; result for RAX.
   virtual u64 hypercall(u64 number, std::span<const u64, 4> arguments) = 0;
 
+  // The guest spins (PAUSE): others may want the host CPU.
+  virtual void relax() {}
+
   // The machine's TSC, before CpuState::tsc_offset.
   virtual u64 tsc() = 0;
   virtual u64 entropy() = 0;

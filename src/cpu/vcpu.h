@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/metrics.h"
 #include "base/result.h"
 #include "base/types.h"
 #include "cpu/cpu_state.h"
@@ -21,6 +22,7 @@ enum class ExitReason : u8 {
   kHalted,    // HLT or MWAIT: nothing to do until an interrupt
   kShutdown,  // triple fault
   kStopped,   // the platform asked the machine to stop during an access (power-off, reset, debug exit)
+  kUnsupported,  // this engine cannot execute the next instruction; another one can
   kDebug,     // what set_debug() asked for happened: see Exit::debug
 };
 
@@ -36,8 +38,8 @@ struct RunLimit {
   bool is_exact = true;
 };
 
-// One vCPU of one engine. run(), save() and load() are called on the vCPU's thread; kick() and
-// notify_interrupt() from any thread.
+// One vCPU of one engine. run() is called on the vCPU's thread; save(), load() and end_halt() there or, while
+// run() is not under way, on another one; kick(), the notify functions and invalidate() from any thread.
 class Vcpu {
  public:
   virtual ~Vcpu() = default;
@@ -49,11 +51,16 @@ class Vcpu {
   // Instructions retired since reset, exact also while the vCPU is inside a platform call.
   virtual u64 instructions_retired() const = 0;
 
+  // False: run() comes back only when kicked or halted, whatever the limit says.
+  virtual bool runs_in_slices() const { return true; }
+
   // Makes run() return at the next trace boundary.
   virtual void kick() = 0;
   // The platform's has_interrupt() may have become true: poll it at the next opportunity.
   virtual void notify_interrupt() = 0;
   virtual void notify_nmi() = 0;
+  // A HLT that lasts ends without an interrupt; nothing when the vCPU does not halt.
+  virtual void end_halt() = 0;
 
   virtual void save(CpuState& state) = 0;
   virtual void load(const CpuState& state) = 0;
@@ -66,6 +73,11 @@ class Vcpu {
 
   // Counters for a person, by name.
   virtual std::vector<std::pair<std::string_view, u64>> statistics() const = 0;
+  // The same as metrics; while run() is not under way.
+  virtual void add_metrics(MetricList& list) const {
+    static constexpr MetricKind kEvents{"engine_events", "What the engine counts."};
+    for (const auto& [name, value] : statistics()) list.add(kEvents, value, {{"event", std::string(name)}});
+  }
 
   // The frames of [address, address + size) changed behind the engine's back.
   virtual void invalidate(GuestPhys address, u64 size) = 0;

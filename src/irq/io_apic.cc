@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/verify.h"
 #include "irq/apic_bus.h"
+#include "irq/interrupt_metrics.h"
 
 namespace doppel {
 namespace {
@@ -58,7 +59,7 @@ void IoApic::set_pin(unsigned index, bool is_asserted) {
     send_level(index);
   } else if ((entry & kMasked) == 0) {
     // 82093AA 3.2.4: an edge on a masked pin is lost.
-    send(entry);
+    send(index);
   }
 }
 
@@ -66,13 +67,15 @@ void IoApic::set_pin(unsigned index, bool is_asserted) {
 void IoApic::send_level(unsigned index) {
   u64& entry = entries_[index];
   if ((entry & (kLevel | kMasked | kRemoteIrr)) != kLevel || !bit(asserted_, index)) return;
-  if (!send(entry)) return;
+  if (!send(index)) return;
   // 82093AA 3.2.4: set when a local APIC accepted it; only the fixed modes end with an EOI.
   const u64 mode = bits(entry, 8, 3);
   if (mode <= static_cast<u64>(DeliveryMode::kLowestPriority)) entry |= kRemoteIrr;
 }
 
-bool IoApic::send(u64 entry) {
+bool IoApic::send(unsigned index) {
+  const u64 entry = entries_[index];
+  ++sent_[index];
   InterruptMessage message;
   message.is_logical = bit(entry, 11);
   const u32 destination = static_cast<u32>(bits(entry, 56, 8) | (bits(entry, 49, 7) << 8));
@@ -81,6 +84,12 @@ bool IoApic::send(u64 entry) {
   message.mode = static_cast<DeliveryMode>(bits(entry, 8, 3));
   message.is_level = (entry & kLevel) != 0;
   return bus_.deliver(message);
+}
+
+void IoApic::add_metrics(MetricList& list) const {
+  for (unsigned i = 0; i < kPinCount; ++i) {
+    if (sent_[i] != 0) list.add(kInterruptRequests, sent_[i], {{"source", "pin " + std::to_string(i)}});
+  }
 }
 
 void IoApic::end_of_interrupt(u8 vector) {

@@ -27,6 +27,7 @@ class IoApic final : public Component, public BusDevice {
   std::string_view name() const override { return "ioapic"; }
   void reset() override;
   void visit_state(StateVisitor& visitor) override;
+  void add_metrics(MetricList& list) const override;
   void read(u64 offset, std::span<u8> data) override;
   void write(u64 offset, std::span<const u8> data) override;
 
@@ -39,7 +40,7 @@ class IoApic final : public Component, public BusDevice {
 
   void set_pin(unsigned index, bool is_asserted);
   void send_level(unsigned index);
-  bool send(u64 entry);
+  bool send(unsigned index);
   u32 read_selected() const;
   void write_selected(u32 value);
   void write_entry(unsigned index, bool is_high_half, u32 value);
@@ -50,6 +51,7 @@ class IoApic final : public Component, public BusDevice {
   u8 id_ = 0;
   std::array<u64, kPinCount> entries_ = {};
   u32 asserted_ = 0;  // one bit a pin
+  std::array<u64, kPinCount> sent_ = {};
 };
 
 }  // namespace doppel

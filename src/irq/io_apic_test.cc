@@ -139,5 +139,17 @@ TEST_F(IoApicTest, StateSurvivesSaveAndLoad) {
   EXPECT_EQ(read32(other, 0x10), 0xc055u);
 }
 
+TEST_F(IoApicTest, CountsWhatItsPinsAskedFor) {
+  set(0x10 + 2 * 4, 0x30);
+  io_apic.pin(4).pulse();
+  io_apic.pin(4).pulse();
+  io_apic.pin(5).pulse();  // masked
+  MetricList list;
+  io_apic.add_metrics(list);
+  ASSERT_EQ(list.all().size(), 1u);
+  EXPECT_EQ(list.all()[0].labels, (std::vector<MetricLabel>{{"source", "pin 4"}}));
+  EXPECT_EQ(list.all()[0].value, 2u);
+}
+
 }  // namespace
 }  // namespace doppel

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/verify.h"
 #include "irq/apic_bus.h"
+#include "irq/interrupt_metrics.h"
 #include "x86/msr.h"
 
 namespace doppel {
@@ -232,6 +233,7 @@ void LocalApic::deliver_lint(unsigned index, bool is_rising) {
 void LocalApic::deliver_lvt(LvtIndex index) {
   const u32 entry = lvt_[index];
   if ((entry & kLvtMasked) != 0 || !is_enabled()) return;
+  ++local_events_[index];
   const bool has_mode = index != kLvtTimer && index != kLvtError;
   InterruptMessage message;
   message.vector = static_cast<u8>(entry);
@@ -245,6 +247,15 @@ void LocalApic::raise_error(u32 error_bits) {
   if ((pending_errors_ & error_bits) == error_bits) return;
   pending_errors_ |= error_bits;
   deliver_lvt(kLvtError);
+}
+
+void LocalApic::add_metrics(MetricList& list) const {
+  static constexpr std::array<const char*, kLvtCount> kNames = {
+      "APIC timer", "thermal sensor", "performance counter", "LINT0", "LINT1", "APIC error"};
+  for (unsigned i = 0; i < kLvtCount; ++i) {
+    if (local_events_[i] != 0) list.add(kInterruptRequests, local_events_[i], {{"source", kNames[i]}});
+  }
+  list.add(kInterruptRequests, sent_messages_, {{"source", "interprocessor"}});
 }
 
 void LocalApic::visit_state(StateVisitor& visitor) {

@@ -42,6 +42,7 @@ class LocalApic final : public Component, public BusDevice {
   std::string_view name() const override { return "lapic"; }
   void reset() override;
   void visit_state(StateVisitor& visitor) override;
+  void add_metrics(MetricList& list) const override;
 
   // The xAPIC page. Only aligned 32-bit accesses reach registers; all ones when the page is not decoded.
   void read(u64 offset, std::span<u8> data) override;
@@ -135,7 +136,9 @@ class LocalApic final : public Component, public BusDevice {
   u64 command_ = 0;  // ICR in the x2APIC layout or, in xAPIC mode, with the destination in the top byte
   std::array<u32, kLvtCount> lvt_ = {};
   std::array<bool, 2> lint_asserted_ = {};
-  bool has_external_message_ = false;  // an ExtINT that came over the bus
+  bool has_external_message_ = false;             // an ExtINT that came over the bus
+  std::array<u64, kLvtCount> local_events_ = {};  // for statistics, as the next one
+  u64 sent_messages_ = 0;
 };
 
 }  // namespace doppel

@@ -125,6 +125,7 @@ void LocalApic::write_lvt(LvtIndex index, u32 value) {
 }
 
 void LocalApic::write_command(u64 value) {
+  ++sent_messages_;
   command_ = value & ~u64{kIcrDeliveryStatus};
   const DeliveryMode mode = static_cast<DeliveryMode>(bits(command_, 8, 3));
   const bool has_vector = mode == DeliveryMode::kFixed || mode == DeliveryMode::kLowestPriority;
@@ -136,6 +137,7 @@ void LocalApic::write_command(u64 value) {
 }
 
 void LocalApic::send_self(u8 vector) {
+  ++sent_messages_;
   if (vector < kFirstApicVector) {
     raise_error(kErrorSendIllegalVector);
     return;

@@ -1,4 +1,6 @@
 // Putting a machine together and loading its guest.
+#include <sched.h>
+
 #include "boot/acpi_tables.h"
 #include "devices/port_map.h"
 #include "engine/interp/interpreter.h"
@@ -12,6 +14,28 @@ std::unique_ptr<Inputs> make_inputs(ClockSource clock) {
   return std::make_unique<HostInputs>();
 }
 
+Result<void> check_host_cpus(const std::vector<unsigned>& host_cpus) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (host_cpus.empty() || ::sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return {};
+  for (const unsigned host_cpu : host_cpus) {
+    if (host_cpu >= CPU_SETSIZE || !CPU_ISSET(host_cpu, &allowed)) {
+      return fail_usage("--pin {}: this process may not run on host CPU {}", host_cpu, host_cpu);
+    }
+  }
+  return {};
+}
+
+// Firmware sets the memory types of all CPUs alike. SDM 3A 11.11.8.
+void copy_cache_setup(const CpuState& from, Vcpu& to) {
+  CpuState state;
+  to.save(state);
+  state.mtrr = from.mtrr;
+  state.pat = from.pat;
+  state.misc_enable = from.misc_enable;
+  to.load(state);
+}
+
 }  // namespace
 
 Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memory, x86::CpuidTable cpuid,
@@ -22,12 +46,12 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
       cpuid_(std::move(cpuid)),
       inputs_(make_inputs(config.clock)),
       timers_(*inputs_),
-      platform_(0, buses_, *memory_, timers_, apic_bus_),
+      vcpus_(config.cpus, buses_, *memory_, timers_, apic_bus_, cpuid_),
       io_apic_(apic_bus_),
-      pic_(platform_.lapic().lint(0)),
+      pic_(vcpus_.cpu(0).platform.lapic().lint(0)),
       router_(pic_, io_apic_),
       pci_(buses_, apic_bus_, router_, pic_, *memory_),
-      hpet_(timers_, {router_.isa(0), router_.isa(8), router_.isa(14), router_.isa(15), pci_.messages()}),
+      hpet_(timers_, {router_.isa(0), router_.isa(8), router_.isa(HpetComparator::kInput), pci_.messages()}),
       pit_(timers_, hpet_.pit_input()),
       system_control_(timers_, pit_),
       rtc_(timers_, hpet_.rtc_input(), {memory_->low_size(), memory_->high_size()}),
@@ -51,7 +75,10 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, Ch
 }
 
 Result<std::unique_ptr<Machine>> Machine::create_empty(const MachineConfig& config, CharacterSink& console) {
-  if (config.cpus != 1) return fail_usage("--cpus {}: this engine runs one CPU", config.cpus);
+  if (config.cpus == 0 || config.cpus > kMaxVcpus) {
+    return fail_usage("--cpus {}: give a number from 1 to {}", config.cpus, kMaxVcpus);
+  }
+  TRY_VOID(check_host_cpus(config.host_cpus));
   const x86::CpuidConfig cpuid_config{.cpu_count = config.cpus, .kvm_features = KvmParavirt::features()};
   x86::CpuidTable cpuid = TRY(x86::CpuidTable::create(config.cpu_template, cpuid_config));
   std::unique_ptr<GuestMemory> memory = TRY(GuestMemory::create(config.memory_bytes));
@@ -61,13 +88,8 @@ Result<std::unique_ptr<Machine>> Machine::create_empty(const MachineConfig& conf
 }
 
 Result<void> Machine::assemble() {
-  vcpu_ = TRY(create_interpreter({.memory = *memory_, .platform = platform_, .cpuid = cpuid_}));
-  platform_.set_vcpu(vcpu_.get());
-  platform_.set_after_access([this] { kick_if_due(); });
-  if (instruction_inputs_ != nullptr) {
-    instruction_inputs_->set_counter([this] { return vcpu_->instructions_retired(); });
-  }
-  platform_.lapic().set_external_source(&pic_);
+  TRY_VOID(make_vcpus());
+  TRY_VOID(make_event_loop());
   TRY_VOID(pic_.map(buses_.ports));
   TRY_VOID(buses_.ports.add(kPitPorts.base, kPitPorts.size, pit_, "pit"));
   TRY_VOID(buses_.ports.add(kPitSpeakerPort.base, kPitSpeakerPort.size, system_control_, "system control"));
@@ -82,17 +104,51 @@ Result<void> Machine::assemble() {
     }
     if (device.console_input != nullptr) console_input_ = device.console_input;
     if (device.power_button != nullptr) power_button_ = device.power_button;
+    if (device.general_events != nullptr) general_events_ = device.general_events;
   }
-  if (instruction_inputs_ == nullptr) loop_ = TRY(EventLoop::create(buses_.device_lock));
   const VirtioEnvironment environment{
       .memory = *memory_, .timers = timers_, .loop = loop_.get(), .terminal = &console_};
   virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
   for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
+  const GuestPhys shared_pages = shared_pages_start(*memory_);
+  if (memory_->is_ram(shared_pages, kSharedPagesSize)) {
+    generation_.emplace(*memory_, *inputs_, shared_pages);
+  }
   if (virtio_->console_input() != nullptr) console_input_ = virtio_->console_input();
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
-  platform_.lapic().configure_virtual_wire();
+  vcpus_.cpu(0).platform.lapic().configure_virtual_wire();
   pci_.prepare();
+  return {};
+}
+
+// All but the boot CPU wait for a start-up message. SDM 3A 8.4.
+Result<void> Machine::make_vcpus() {
+  for (unsigned i = 0; i < vcpus_.count(); ++i) {
+    MachineCpu& cpu = vcpus_.cpu(i);
+    cpu.engine = TRY(
+        create_interpreter({.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = i}));
+    cpu.platform.set_vcpu(cpu.engine.get());
+    cpu.platform.lapic().set_external_source(&pic_);
+    if (i == 0) continue;
+    CpuState state;
+    reset_cpu_state(state, cpuid_.query(1, 0, {}).eax, false);
+    state.activity = Activity::kWaitForSipi;
+    cpu.engine->load(state);
+  }
+  vcpus_.set_before_slice([this] { pump_console(); });
+  vcpus_.set_host_cpus(config_.host_cpus);
+  if (instruction_inputs_ != nullptr) {
+    instruction_inputs_->set_counter([this] { return vcpus_.instructions_retired(); });
+  }
+  return {};
+}
+
+Result<void> Machine::make_event_loop() {
+  if (config_.clock == ClockSource::kInstructions) return {};
+  loop_ = TRY(EventLoop::create(buses_.device_lock));
+  alarm_ = TRY(TimerAlarm::create(*loop_, [this] { vcpus_.update_alarm(); }, [this] { vcpus_.run_due(); }));
+  vcpus_.set_alarm(alarm_.get());
   return {};
 }
 
@@ -101,6 +157,10 @@ AcpiConfig Machine::acpi_config() const {
   config.cpu_count = config_.cpus;
   config.pci_memory64_base = pci_.memory64_window().base;
   config.pci_memory64_size = pci_.memory64_window().size;
+  if (generation_) {
+    config.generation_page = generation_->identifier_page().value();
+    config.clock_page = generation_->clock_page().value();
+  }
   for (const MmioPlace& place : virtio_->mmio_places()) {
     config.virtio_mmio.push_back(
         {.address = place.address, .size = VirtioMmio::kSize, .interrupt = place.interrupt});
@@ -113,9 +173,11 @@ Result<void> Machine::load() {
   const GuestPhys acpi = acpi_area_start(*memory_);
   if (acpi.value() < memory_->low_size()) {
     tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, acpi_config()));
+    if (generation_) generation_->install();
   }
   const CpuState start = TRY(load_guest(*memory_, config_.boot, tables));
-  vcpu_->load(start);
+  vcpus_.cpu(0).engine->load(start);
+  for (unsigned i = 1; i < vcpus_.count(); ++i) copy_cache_setup(start, *vcpus_.cpu(i).engine);
   return {};
 }
 

@@ -9,9 +9,7 @@ namespace {
 
 constexpr u64 kEnable = 1;
 constexpr u64 kStealTimeReserved = 0x3e;
-constexpr u64 kHypercallKick = 5;
 constexpr u64 kHypercallSendIpi = 10;
-constexpr u64 kHypercallSchedYield = 11;
 constexpr u64 kNoSuchHypercall = static_cast<u64>(-1000);  // -KVM_ENOSYS
 
 // struct pvclock_vcpu_time_info. msr.rst, MSR_KVM_SYSTEM_TIME_NEW.
@@ -59,7 +57,7 @@ u32 KvmParavirt::features() {
 void KvmParavirt::reset() {
   wall_clock_ = system_time_ = pv_eoi_ = steal_time_ = 0;
   poll_control_ = 1;
-  eoi_is_skippable_ = false;
+  is_kicked_ = eoi_is_skippable_ = false;
 }
 
 std::optional<u64> KvmParavirt::read_msr(u32 index) const {
@@ -127,8 +125,10 @@ void KvmParavirt::write_system_time(GuestPhys address, u64 tsc_offset) {
   ClockPage page;
   clock_version_ += 2;
   page.version = clock_version_;
-  page.tsc_timestamp = inputs_.tsc() + tsc_offset;
-  page.system_time = static_cast<u64>(inputs_.now().count());
+  // Both from one reading: two readings would put the vCPUs' clocks apart by what passes between them.
+  const u64 tsc = inputs_.tsc();
+  page.tsc_timestamp = tsc + tsc_offset;
+  page.system_time = static_cast<u64>(u128{tsc} * 1'000'000'000 / inputs_.tsc_hz());
   // nanoseconds = (tsc << shift) * mul >> 32, with mul as large as 32 bits hold.
   u64 hz = inputs_.tsc_hz();
   i8 shift = 0;
@@ -204,6 +204,7 @@ void KvmParavirt::visit_state(StateVisitor& visitor) {
   visitor.field("steal_time", steal_time_);
   visitor.field("poll_control", poll_control_);
   visitor.field("clock_version", clock_version_);
+  visitor.field("is_kicked", is_kicked_);
   visitor.field("eoi_is_skippable", eoi_is_skippable_);
 }
 

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "base/inputs.h"
 #include "irq/apic_bus.h"
@@ -26,6 +27,13 @@ class KvmParavirt final : public Component {
   // Inputs::tsc().
   std::optional<bool> write_msr(u32 index, u64 value, u64 tsc_offset);
   u64 hypercall(u64 number, std::span<const u64, 4> arguments);
+
+  static constexpr u64 kHypercallKick = 5;
+  static constexpr u64 kHypercallSchedYield = 11;
+
+  // KVM_HC_KICK_CPU was sent to this vCPU: it ends the halt, or else the next one.
+  void kick() { is_kicked_ = true; }
+  bool take_kick() { return std::exchange(is_kicked_, false); }
 
   // Around the delivery of an interrupt: lets the guest skip its next EOI, or notices that it did.
   void before_interrupt();
@@ -51,6 +59,7 @@ class KvmParavirt final : public Component {
   u64 steal_time_ = 0;   // MSR_KVM_STEAL_TIME
   u64 poll_control_ = 1;
   u32 clock_version_ = 0;
+  bool is_kicked_ = false;
   bool eoi_is_skippable_ = false;  // the guest was told that it need not write EOI
 };
 

@@ -1,18 +1,19 @@
 // Machine: one virtual machine, assembled from its parts and run.
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/event_loop.h"
 #include "base/host_inputs.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
 #include "boot/acpi_config.h"
 #include "boot/load_guest.h"
 #include "devices/registry.h"
+#include "devices/vm_generation.h"
 #include "irq/apic_bus.h"
 #include "irq/hpet.h"
 #include "irq/io_apic.h"
@@ -21,7 +22,9 @@
 #include "irq/pit.h"
 #include "irq/rtc.h"
 #include "machine/pci_platform.h"
-#include "machine/vcpu_platform.h"
+#include "machine/run_result.h"
+#include "machine/timer_alarm.h"
+#include "machine/vcpu_set.h"
 #include "machine/virtio_slots.h"
 #include "x86/cpuid.h"
 
@@ -35,37 +38,19 @@ enum class ClockSource : u8 {
 struct MachineConfig {
   BootConfig boot;
   u64 memory_bytes = 512 * kMiB;
-  unsigned cpus = 1;
+  unsigned cpus = 1;                       // 1..kMaxVcpus
+  std::vector<unsigned> host_cpus = {};    // vCPU i runs on the (i modulo size)th of these; empty: anywhere
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
-  std::vector<DeviceOption> devices;  // in the order in which they are plugged in
+  std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
 };
-
-// Why run() came back.
-enum class RunEnd : u8 {
-  kPowerOff,
-  kReset,
-  kGuestPanic,
-  kDebugExit,
-  kTripleFault,
-  kInstructionLimit,
-  kQuit,
-  kHalted,  // with WhenHalted::kReturn, or when the clock counts instructions and no timer could end the halt
-};
-
-struct RunResult {
-  RunEnd end = RunEnd::kQuit;
-  int debug_exit_status = 0;  // with kDebugExit
-};
-
-// What run() does when the vCPU halts: wait for an event, or end with kHalted once time moved to the next
-// timer.
-enum class WhenHalted : u8 { kWait, kReturn };
 
 enum class StateScope : u8 { kAll, kRegisters };  // with RAM, or without
 
-// Owns every part. create() assembles and loads the guest; run() executes on the calling thread until the
-// machine stops. request_quit() and console_input() may be called from other threads.
+// Owns every part. create() assembles and loads the guest; run() executes until the machine stops: vCPU 0 on
+// the calling thread, the others on threads of their own (with the instruction clock: all in turns on the
+// calling thread). request_quit(), console_input(), press_power_button(), pause() and resume() may be called
+// from other threads.
 class Machine final : private MachineControl {
  public:
   // `console` gets what the guest's serial port sends, with the device lock held.
@@ -75,7 +60,7 @@ class Machine final : private MachineControl {
   static Result<std::unique_ptr<Machine>> create_empty(const MachineConfig& config, CharacterSink& console);
   ~Machine() override;
 
-  // At most `max_instructions` more.
+  // At most `max_instructions` more, by all vCPUs together; exactly with one vCPU or the instruction clock.
   RunResult run(u64 max_instructions, WhenHalted when_halted = WhenHalted::kWait);
 
   void request_quit();
@@ -85,15 +70,28 @@ class Machine final : private MachineControl {
   // while the guest does not read.
   std::size_t console_input(std::span<const u8> characters);
   void press_power_button();
+  // After a saved state was loaded that another machine may continue as well: the guest learns that it is a
+  // copy.
+  void generation_changed();
 
-  // The machine's state. Only while not running. After a loader has failed, the machine is good for nothing.
+  // pause() returns when every vCPU stands at an instruction boundary and stays there until resume(). Timers
+  // stand still; other callbacks of the event loop go on. Calls nest. Not from a vCPU's thread or with the
+  // device lock held.
+  void pause() { vcpus_.pause(); }
+  void resume() { vcpus_.resume(); }
+
+  // The machine's state. Only while not running or paused. After a loader has failed, the machine is good for
+  // nothing.
   void visit_state(StateVisitor& visitor, StateScope scope = StateScope::kAll);
   u64 state_hash();
 
-  // The guest's parts, for those who make one up instead of booting it. Only while not running.
+  // The guest's parts, for those who make one up instead of booting it. Only while not running or paused.
   GuestMemory& memory() { return *memory_; }
   const x86::CpuidTable& cpuid() const { return cpuid_; }
-  Vcpu& vcpu() { return *vcpu_; }
+  unsigned cpu_count() const { return vcpus_.count(); }
+  Vcpu& vcpu(unsigned index = 0) { return *vcpus_.cpu(index).engine; }
+  // Where back ends wait for the host; nullptr with the instruction clock, where nothing comes from outside.
+  EventLoop* event_loop() { return loop_.get(); }
 
   // Counters as lines of "name value".
   std::string statistics_text() const;
@@ -103,15 +101,14 @@ class Machine final : private MachineControl {
           CharacterSink& console);
   Result<void> assemble();
   Result<void> load();
-  RunResult run_vcpu(u64 max_instructions, WhenHalted when_halted);
   AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
-  void kick_if_due();
-  bool wait_until_due();
-  bool is_anything_due();
+  Result<void> make_vcpus();
+  Result<void> make_event_loop();
   void pump_console();
+  void visit_vcpus(StateVisitor& visitor);
+  void tsc_offsets_loaded();
   void visit_typed(StateVisitor& visitor);
-  RunLimit next_limit(u64 last_instruction);
   std::vector<Component*> components();
 
   MachineConfig config_;
@@ -123,7 +120,7 @@ class Machine final : private MachineControl {
   TimerQueue timers_;
   MachineBuses buses_;
   ApicBus apic_bus_;
-  VcpuPlatform platform_;
+  VcpuSet vcpus_;
   IoApic io_apic_;
   PicPair pic_;
   IrqRouter router_;
@@ -134,18 +131,13 @@ class Machine final : private MachineControl {
   Rtc rtc_;
   std::vector<DeviceParts> devices_;
   std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
+  std::unique_ptr<TimerAlarm> alarm_;
   std::unique_ptr<VirtioSlots> virtio_;
-  std::unique_ptr<Vcpu> vcpu_;
   ConsoleInput* console_input_ = nullptr;
   PowerButton* power_button_ = nullptr;
-
-  std::condition_variable wake_;  // with buses_.device_lock: something a halted vCPU waits for happened
-  std::vector<u8> typed_;         // console input not yet taken by the device
-  std::atomic<bool> quits_ = false;
-  bool is_stopped_ = false;
-  bool is_woken_ = false;
-  RunResult stop_;
-  Nanoseconds slice_end_{0};  // machine time up to which the vCPU runs without looking at the timers
+  GeneralEvents* general_events_ = nullptr;
+  std::optional<VmGeneration> generation_;  // not in machines without an ACPI area
+  std::vector<u8> typed_;  // with the device lock: console input not yet taken by the device
 };
 
 }  // namespace doppel

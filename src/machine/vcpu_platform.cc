@@ -1,16 +1,21 @@
 // Routing of a vCPU's accesses.
 #include "machine/vcpu_platform.h"
 
+#include <thread>
+#include <utility>
+
 #include "x86/msr.h"
 
 namespace doppel {
 
-VcpuPlatform::VcpuPlatform(u32 id, MachineBuses& buses, GuestMemory& memory, TimerQueue& timers,
-                           ApicBus& apic_bus)
-    : buses_(buses),
-      inputs_(timers.inputs()),
-      lapic_(id, apic_bus, timers, *this),
-      paravirt_(memory, timers.inputs(), apic_bus, lapic_) {}
+VcpuPlatform::VcpuPlatform(u32 id, const World& world)
+    : id_(id),
+      buses_(world.buses),
+      cpuid_(world.cpuid),
+      events_(world.events),
+      inputs_(world.timers.inputs()),
+      lapic_(id, world.apic_bus, world.timers, *this),
+      paravirt_(world.memory, inputs_, world.apic_bus, lapic_) {}
 
 bool VcpuPlatform::is_apic_page(GuestPhys address) const {
   const bool is_xapic = lapic_.is_enabled() && !lapic_.is_x2apic();
@@ -23,7 +28,7 @@ void VcpuPlatform::read_mmio(GuestPhys address, std::span<u8> data) {
     lapic_.read(address.page_offset(), data);
   else
     buses_.memory.read(address.value(), data);
-  if (after_access_) after_access_();
+  events_.after_access(id_);
 }
 
 void VcpuPlatform::write_mmio(GuestPhys address, std::span<const u8> data) {
@@ -32,14 +37,14 @@ void VcpuPlatform::write_mmio(GuestPhys address, std::span<const u8> data) {
     lapic_.write(address.page_offset(), data);
   else
     buses_.memory.write(address.value(), data);
-  if (after_access_) after_access_();
+  events_.after_access(id_);
 }
 
 u32 VcpuPlatform::read_port(u16 port, unsigned size) {
   const std::lock_guard lock(buses_.device_lock);
   u8 data[4] = {};
   buses_.ports.read(port, {data, size});
-  if (after_access_) after_access_();
+  events_.after_access(id_);
   return static_cast<u32>(load_le({data, size}));
 }
 
@@ -48,7 +53,7 @@ void VcpuPlatform::write_port(u16 port, unsigned size, u32 value) {
   u8 data[4] = {};
   store_le({data, size}, value);
   buses_.ports.write(port, {data, size});
-  if (after_access_) after_access_();
+  events_.after_access(id_);
 }
 
 bool VcpuPlatform::has_interrupt() {
@@ -84,18 +89,28 @@ bool VcpuPlatform::write_msr(u32 index, u64 value) {
   const std::lock_guard lock(buses_.device_lock);
   const std::optional<bool> answer = paravirt_.write_msr(index, value, tsc_offset_);
   const bool is_accepted = answer ? *answer : lapic_.write_msr(index, value);
-  if (after_access_) after_access_();
+  events_.after_access(id_);
   return is_accepted;
 }
 
 void VcpuPlatform::tsc_offset_changed(u64 tsc_offset) {
   const std::lock_guard lock(buses_.device_lock);
+  set_tsc_offset(tsc_offset);
+}
+
+void VcpuPlatform::set_tsc_offset(u64 tsc_offset) {
   tsc_offset_ = tsc_offset;
   lapic_.tsc_changed();
 }
 
 u64 VcpuPlatform::hypercall(u64 number, std::span<const u64, 4> arguments) {
+  // The vCPU the guest waits for may need this host CPU.
+  if (number == KvmParavirt::kHypercallSchedYield) std::this_thread::yield();
   const std::lock_guard lock(buses_.device_lock);
+  // hypercalls.rst KVM_HC_KICK_CPU: flags, APIC id.
+  if (number == KvmParavirt::kHypercallKick && arguments[1] <= 0xff) {
+    events_.kick_halted(static_cast<u32>(arguments[1]));
+  }
   return paravirt_.hypercall(number, arguments);
 }
 
@@ -107,12 +122,56 @@ u64 VcpuPlatform::entropy() {
   return value;
 }
 
+void VcpuPlatform::relax() { std::this_thread::yield(); }
+
 void VcpuPlatform::interrupt_changed() {
-  if (vcpu_ != nullptr) vcpu_->notify_interrupt();
+  if (vcpu_ == nullptr) return;
+  vcpu_->notify_interrupt();
+  events_.wake(id_);
 }
 
 void VcpuPlatform::receive_nmi() {
-  if (vcpu_ != nullptr) vcpu_->notify_nmi();
+  if (vcpu_ == nullptr) return;
+  vcpu_->notify_nmi();
+  events_.wake(id_);
+}
+
+void VcpuPlatform::receive_init() {
+  has_init_ = true;
+  start_up_.reset();
+  vcpu_->kick();
+  events_.wake(id_);
+}
+
+void VcpuPlatform::receive_start_up(u8 vector) {
+  // Only the first one after INIT counts. SDM 3A 8.4.4.1 has BIOSes send two.
+  if (!start_up_) start_up_ = vector;
+  vcpu_->kick();
+  events_.wake(id_);
+}
+
+void VcpuPlatform::apply_events() {
+  if (!has_init_ && !start_up_) return;
+  CpuState state;
+  vcpu_->save(state);
+  if (std::exchange(has_init_, false)) {
+    // SDM 3A 8.4.2: INIT restarts the boot CPU; the others wait for a start-up message.
+    const bool is_boot_cpu = (lapic_.apic_base() & x86::kApicBaseBsp) != 0;
+    reset_cpu_state(state, cpuid_.query(1, 0, {}).eax, true);
+    state.activity = is_boot_cpu ? Activity::kRunning : Activity::kWaitForSipi;
+    paravirt_.reset();
+  }
+  const std::optional<u8> start_up = std::exchange(start_up_, std::nullopt);
+  if (start_up && state.activity == Activity::kWaitForSipi) {
+    // SDM 3A 8.4.3: execution starts at 000VV000H.
+    state.activity = Activity::kRunning;
+    state.segment(x86::kCs) = {.selector = static_cast<u16>(*start_up << 8),
+                               .attributes = 0x9b,
+                               .limit = 0xffff,
+                               .base = u64{*start_up} << 12};
+    state.rip = 0;
+  }
+  vcpu_->load(state);
 }
 
 }  // namespace doppel

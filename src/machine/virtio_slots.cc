@@ -55,7 +55,7 @@ Result<void> VirtioSlots::plug_mmio(MadeVirtioDevice made, const VirtioOptions& 
 
 Result<void> VirtioSlots::plug_pci(MadeVirtioDevice made, const VirtioOptions& options) {
   auto transport = std::make_unique<VirtioPci>(environment_.memory, std::move(made.device), options);
-  TRY(pci_.plug(transport->function()));
+  TRY_VOID(pci_.plug(transport->function()));
   transports_.push_back(std::move(transport));
   return {};
 }

@@ -18,6 +18,26 @@ u64 host_memory_bytes() {
   return static_cast<u64>(::sysconf(_SC_PHYS_PAGES)) * static_cast<u64>(::sysconf(_SC_PAGESIZE));
 }
 
+// What another CPU may see of a plain access: all or nothing of an aligned unit. SDM 3A 8.1.1.
+void copy(u8* to, const u8* from, std::size_t size) {
+  switch (size) {
+    case 1:
+      *to = *from;
+      return;
+    case 2:
+      std::memcpy(to, from, 2);
+      return;
+    case 4:
+      std::memcpy(to, from, 4);
+      return;
+    case 8:
+      std::memcpy(to, from, 8);
+      return;
+    default:
+      std::memcpy(to, from, size);
+  }
+}
+
 bool is_zero(const u8* page) { return page[0] == 0 && std::memcmp(page, page + 1, kPageSize - 1) == 0; }
 
 }  // namespace
@@ -50,7 +70,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(u64 size) {
   if (!map(0, memory->low_size(), 0) || !map(kHighRamStart, high, memory->low_size())) {
     return fail("guest memory: mapping: {}", std::strerror(errno));
   }
-  memory->code_frames_.resize(memory->reserved_ >> kPageShift);
+  memory->code_frames_ = std::make_unique<CodeFrames>(memory->reserved_ >> kPageShift);
   return memory;
 }
 
@@ -60,22 +80,26 @@ GuestMemory::~GuestMemory() {
 
 bool GuestMemory::read(GuestPhys address, std::span<u8> out) const {
   if (!is_ram(address, out.size())) return false;
-  if (!out.empty()) std::memcpy(out.data(), host(address), out.size());
+  if (!out.empty()) copy(out.data(), host(address), out.size());
   return true;
 }
 
-bool GuestMemory::write(GuestPhys address, std::span<const u8> data) {
+bool GuestMemory::write(GuestPhys address, std::span<const u8> data, CodeFrames::UserId writer) {
   if (!is_ram(address, data.size())) return false;
   if (data.empty()) return true;
-  note_write(address, data.size());
-  std::memcpy(host(address), data.data(), data.size());
+  copy(host(address), data.data(), data.size());
+  note_write(address, data.size(), writer);
   return true;
 }
 
-void GuestMemory::note_write(GuestPhys address, u64 size) {
+void GuestMemory::note_write(GuestPhys address, u64 size, CodeFrames::UserId writer) {
+  // The store comes before the look at the mark, as decoding comes after setting it.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   while (size != 0) {
     const u64 chunk = std::min(size, kPageSize - address.page_offset());
-    if (is_code_frame(address) && listener_ != nullptr) listener_->code_written(address, chunk);
+    if (is_code_frame(address)) {
+      code_frames_->written(address.page_number(), address.page_offset(), chunk, writer);
+    }
     address = address + chunk;
     size -= chunk;
   }
@@ -84,10 +108,10 @@ void GuestMemory::note_write(GuestPhys address, u64 size) {
 void GuestMemory::discard(GuestPhys address, u64 size) {
   VERIFY(is_ram(address, size) && address.page_offset() == 0 && size % kPageSize == 0);
   if (size == 0) return;
-  note_write(address, size);
   const int status = ::fallocate(memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                  static_cast<off_t>(file_offset(address)), static_cast<off_t>(size));
   if (status != 0) std::memset(host(address), 0, size);
+  note_write(address, size);
 }
 
 void GuestMemory::visit_state(StateVisitor& visitor) {
@@ -110,14 +134,14 @@ void GuestMemory::visit_state(StateVisitor& visitor) {
     if (next < frame || next > frames) return visitor.reject("RAM frame number out of order");
     if (visitor.is_loading()) {
       for (; frame < next; ++frame) {
-        note_write(address_of(frame), kPageSize);
         if (!is_zero(host(address_of(frame)))) std::memset(host(address_of(frame)), 0, kPageSize);
+        note_write(address_of(frame), kPageSize);
       }
     }
     frame = next;
     if (frame == frames) break;
-    if (visitor.is_loading()) note_write(address_of(frame), kPageSize);
     visitor.bytes("page", {host(address_of(frame)), kPageSize});
+    if (visitor.is_loading()) note_write(address_of(frame), kPageSize);
   }
   visitor.end();
 }

@@ -4,25 +4,18 @@
 
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <type_traits>
-#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "memory/address.h"
+#include "memory/code_frames.h"
 #include "state/state_visitor.h"
 
 namespace doppel {
-
-// Hears of writes to frames that were marked as holding decoded or translated instructions.
-class CodeWriteListener {
- public:
-  virtual ~CodeWriteListener() = default;
-  // Bytes [address, address + size) are about to change; they lie in one frame.
-  virtual void code_written(GuestPhys address, u64 size) = 0;
-};
 
 // Guest RAM as one sealed memfd. RAM below 3 GiB starts at 0, the rest at 4 GiB (the PC's hole for devices);
 // host address = base + guest-physical address. Owned by the machine; devices and engines hold references.
@@ -50,15 +43,16 @@ class GuestMemory {
     return start >= kHighRamStart && offset < high_size() && length <= high_size() - offset;
   }
 
-  // Host pointer for an address for which is_ram() holds. Writers through it call note_write() first.
+  // Host pointer for an address for which is_ram() holds. Writers through it call note_write() afterwards.
   u8* host(GuestPhys address) const { return base_ + address.value(); }
 
   // The file that RAM is: low RAM from offset 0, then what lies above 4 GiB. For those who map it elsewhere.
   int memfd() const { return memfd_.get(); }
 
-  // Copies out of and into RAM; false (and nothing copied) when any byte is not RAM.
+  // Copies out of and into RAM; false (and nothing copied) when any byte is not RAM. Aligned 1, 2, 4 or 8
+  // bytes are copied as one. `writer`: the vCPU whose own store it is.
   bool read(GuestPhys address, std::span<u8> out) const;
-  bool write(GuestPhys address, std::span<const u8> data);
+  bool write(GuestPhys address, std::span<const u8> data, CodeFrames::UserId writer = CodeFrames::kNobody);
 
   template <class T>
     requires std::is_trivially_copyable_v<T>
@@ -73,15 +67,16 @@ class GuestMemory {
     return write(address, {reinterpret_cast<const u8*>(&value), sizeof(value)});
   }
 
-  // Frames that hold translated code: stores to them must call note_write(), so no engine may let its own
-  // fast path write to them. Marks are cleared by the listener through clear_code_frame().
-  bool is_code_frame(GuestPhys address) const { return code_frames_[address.page_number()] != 0; }
-  void mark_code_frame(GuestPhys address) { code_frames_[address.page_number()] = 1; }
-  void clear_code_frame(GuestPhys address) { code_frames_[address.page_number()] = 0; }
-  void set_code_write_listener(CodeWriteListener* listener) { listener_ = listener; }
+  // Which frames hold decoded code: stores to them must be told by note_write(), so no engine may let its own
+  // fast path write to them.
+  CodeFrames& code_frames() { return *code_frames_; }
+  bool is_code_frame(GuestPhys address) const { return code_frames_->is_marked(address.page_number()); }
 
-  // Announces a store into RAM of `size` bytes, before it happens.
-  void note_write(GuestPhys address, u64 size);
+  // Tells of a store into RAM of `size` bytes, after it happened. Any thread.
+  void note_write(GuestPhys address, u64 size, CodeFrames::UserId writer = CodeFrames::kNobody);
+
+  // Held by locked instructions whose operand lies in two places.
+  std::mutex& split_lock() { return split_lock_; }
 
   // Clears whole pages of RAM and gives what backed them back to the host. is_ram() holds.
   void discard(GuestPhys address, u64 size);
@@ -100,8 +95,8 @@ class GuestMemory {
   u8* base_ = nullptr;
   u64 reserved_ = 0;  // bytes of address space reserved at base_
   u64 size_ = 0;
-  std::vector<u8> code_frames_;  // one per frame number below the end of RAM, the hole included
-  CodeWriteListener* listener_ = nullptr;
+  std::unique_ptr<CodeFrames> code_frames_;  // of the frame numbers below the end of RAM, the hole included
+  std::mutex split_lock_;
 };
 
 }  // namespace doppel

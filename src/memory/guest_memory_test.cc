@@ -18,10 +18,23 @@ std::unique_ptr<GuestMemory> make_memory(u64 size = 2 * kMiB) {
 }
 
 // Writes down which writes to code frames are announced. Owned by a test.
-struct FakeListener final : CodeWriteListener {
-  void code_written(GuestPhys address, u64 size) override {
-    log += fmt::format("{:x}+{:x} ", address.value(), size);
+struct FakeUser final : CodeFrameUser {
+  explicit FakeUser(GuestMemory& guest_memory)
+      : memory(guest_memory), id(guest_memory.code_frames().add_user(*this)) {}
+  void code_written(u64 frame, u64 start, u64 size) override {
+    log += fmt::format("{:x}+{:x} ", (frame << kPageShift) + start, size);
   }
+  void revoke_writes(u64) override {}
+  void everything_written() override { log += "everything "; }
+  void interrupt() override {}
+  void mark(u64 address) const { memory.code_frames().mark(address >> kPageShift, id); }
+  const std::string& read_mail() {
+    memory.code_frames().handle_mail(id);
+    return log;
+  }
+
+  GuestMemory& memory;
+  CodeFrames::UserId id;
   std::string log;
 };
 
@@ -113,50 +126,45 @@ TEST(GuestMemory, LeavesTheBufferAloneWhenAReadFails) {
 
 TEST(GuestMemory, AnnouncesWritesToCodeFramesOnly) {
   const auto memory = make_memory();
-  FakeListener listener;
-  memory->set_code_write_listener(&listener);
-  memory->mark_code_frame(GuestPhys(0x2000));
+  FakeUser user(*memory);
+  user.mark(0x2000);
   memory->write_value<u8>(GuestPhys(0x1fff), 1);
   memory->write_value<u8>(GuestPhys(0x3000), 1);
-  EXPECT_EQ(listener.log, "");
+  EXPECT_EQ(user.read_mail(), "");
   memory->write_value<u16>(GuestPhys(0x2345), 1);
-  EXPECT_EQ(listener.log, "2345+2 ");
+  EXPECT_EQ(user.read_mail(), "2000+1000 ");
 }
 
 TEST(GuestMemory, AnnouncesALongWriteFrameByFrame) {
   const auto memory = make_memory();
-  FakeListener listener;
-  memory->set_code_write_listener(&listener);
-  memory->mark_code_frame(GuestPhys(0x1000));
-  memory->mark_code_frame(GuestPhys(0x3000));
+  FakeUser user(*memory);
+  user.mark(0x1000);
+  user.mark(0x3000);
   memory->note_write(GuestPhys(0x1ff0), 0x1020);
-  EXPECT_EQ(listener.log, "1ff0+10 3000+10 ");
+  EXPECT_EQ(user.read_mail(), "1000+1000 3000+1000 ");
 }
 
 TEST(GuestMemory, IsSilentOnceTheMarkIsCleared) {
   const auto memory = make_memory();
-  FakeListener listener;
-  memory->set_code_write_listener(&listener);
-  memory->mark_code_frame(GuestPhys(0x1000));
-  memory->clear_code_frame(GuestPhys(0x1000));
+  FakeUser user(*memory);
+  user.mark(0x1000);
+  memory->code_frames().unmark(0x1000 >> kPageShift, user.id);
   memory->write_value<u8>(GuestPhys(0x1000), 1);
-  EXPECT_EQ(listener.log, "");
+  EXPECT_EQ(user.read_mail(), "");
 }
 
 TEST(GuestMemory, RefusedWritesAreNotAnnounced) {
   const auto memory = make_memory(2 * kMiB);
-  FakeListener listener;
-  memory->set_code_write_listener(&listener);
-  memory->mark_code_frame(GuestPhys(2 * kMiB - kPageSize));
+  FakeUser user(*memory);
+  user.mark(2 * kMiB - kPageSize);
   EXPECT_FALSE(memory->write_value<u16>(GuestPhys(2 * kMiB - 1), 1));
-  EXPECT_EQ(listener.log, "");
+  EXPECT_EQ(user.read_mail(), "");
 }
 
 TEST(GuestMemory, DiscardedPagesReadZero) {
   const auto memory = make_memory(3 * kGiB + kMiB);
-  FakeListener listener;
-  memory->set_code_write_listener(&listener);
-  memory->mark_code_frame(GuestPhys(4 * kGiB + 0x1000));
+  FakeUser user(*memory);
+  user.mark(4 * kGiB + 0x1000);
   for (const u64 page : {u64{0x1000}, u64{0x2000}, 4 * kGiB, 4 * kGiB + 0x1000})
     *memory->host(GuestPhys(page)) = 1;
 
@@ -167,7 +175,7 @@ TEST(GuestMemory, DiscardedPagesReadZero) {
   EXPECT_EQ(memory->read_value<u8>(GuestPhys(0x2000)), 1);
   EXPECT_EQ(memory->read_value<u8>(GuestPhys(4 * kGiB)), 1);
   EXPECT_EQ(memory->read_value<u8>(GuestPhys(4 * kGiB + 0x1000)), 0);
-  EXPECT_EQ(listener.log, "100001000+1000 ");
+  EXPECT_EQ(user.read_mail(), "100001000+1000 ");
 }
 
 TEST(GuestMemory, ComesBackFromASavedState) {
@@ -196,12 +204,11 @@ TEST(GuestMemory, AnnouncesWhatLoadingOverwrites) {
   const auto original = make_memory(kMiB);
   original->write_value<u8>(GuestPhys(0x4000), 1);
   const auto copy = make_memory(kMiB);
-  FakeListener listener;
-  copy->set_code_write_listener(&listener);
-  copy->mark_code_frame(GuestPhys(0x4000));
-  copy->mark_code_frame(GuestPhys(0x9000));
+  FakeUser user(*copy);
+  user.mark(0x4000);
+  user.mark(0x9000);
   ASSERT_TRUE(load(*copy, save(*original)));
-  EXPECT_EQ(listener.log, "4000+1000 9000+1000 ");
+  EXPECT_EQ(user.read_mail(), "4000+1000 9000+1000 ");
 }
 
 TEST(GuestMemory, RefusesAStateOfAnotherSize) {

@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/metrics.h"
 #include "base/types.h"
 
 namespace doppel {
@@ -60,6 +61,8 @@ class Component {
   // Power-on state.
   virtual void reset() = 0;
   virtual void visit_state(StateVisitor& visitor) = 0;
+  // Lists what the component counts; the list's common label says which component it is.
+  virtual void add_metrics(MetricList& /*list*/) const {}
   // Stops and restarts whatever the component does on its own; most have nothing to do.
   virtual void pause() {}
   virtual void resume() {}

@@ -23,6 +23,8 @@ VirtioTransportCore::VirtioTransportCore(GuestMemory& memory, VirtioDevice& devi
         memory, size, [this, index](std::string_view why) { queue_broken(index, why); }));
     registers_.push_back({.size = size});
   }
+  notifications_.resize(queues_.size());
+  interrupts_raised_.resize(queues_.size());
 }
 
 u32 VirtioTransportCore::device_features(u32 select) const {
@@ -114,11 +116,28 @@ void VirtioTransportCore::reset_queue(unsigned index) {
 
 void VirtioTransportCore::notify(unsigned index) {
   // 3.1.1: nothing is consumed before the driver is ready.
-  if (is_active_ && index < queue_count() && queues_[index]->is_enabled()) device_.queue_notified(index);
+  if (!is_active_ || index >= queue_count() || !queues_[index]->is_enabled()) return;
+  ++notifications_[index];
+  device_.queue_notified(index);
 }
 
 void VirtioTransportCore::notify_queue(unsigned index) {
-  if (is_active_ && queues_[index]->should_interrupt()) interrupts_.queue_interrupt(index);
+  if (!is_active_ || !queues_[index]->should_interrupt()) return;
+  ++interrupts_raised_[index];
+  interrupts_.queue_interrupt(index);
+}
+
+void VirtioTransportCore::add_metrics(MetricList& list) const {
+  static constexpr MetricKind kQueueEvents{"virtio_queue_events",
+                                           "Notifications by drivers, interrupts to them."};
+  const std::string name(device_.name());
+  for (unsigned i = 0; i < queue_count(); ++i) {
+    const std::string queue = std::to_string(i);
+    list.add(kQueueEvents, notifications_[i], {{"type", name}, {"queue", queue}, {"event", "notification"}});
+    list.add(kQueueEvents, interrupts_raised_[i], {{"type", name}, {"queue", queue}, {"event", "interrupt"}});
+  }
+  list.add(kQueueEvents, broken_queues_, {{"type", name}, {"queue", "any"}, {"event", "broken"}});
+  device_.add_metrics(list);
 }
 
 void VirtioTransportCore::notify_config() {

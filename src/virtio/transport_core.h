@@ -74,6 +74,7 @@ class VirtioTransportCore final : public VirtioHost {
   void pause() { device_.pause(); }
   void resume() { device_.resume(); }
 
+  void add_metrics(MetricList& list) const;
   // For tests and statistics: how often a queue was found broken.
   u64 broken_queues() const { return broken_queues_; }
 
@@ -96,6 +97,9 @@ class VirtioTransportCore final : public VirtioHost {
   std::vector<QueueRegisters> registers_;
   std::vector<std::unique_ptr<VirtQueue>> queues_;
   u64 broken_queues_ = 0;
+  // For statistics, by queue.
+  std::vector<u64> notifications_;
+  std::vector<u64> interrupts_raised_;
 };
 
 }  // namespace doppel

@@ -54,16 +54,18 @@ void DebugStops::leave() {
 void Interpreter::set_debug(const DebugControl& control) {
   const bool had_watch = data_watch != nullptr;
   data_watch = nullptr;
-  if (control.is_empty()) {
-    wants_flush |= debug != nullptr;
-    debug.reset();
-  } else {
-    if (debug == nullptr) debug = std::make_unique<DebugStops>();
-    wants_flush |= debug->set_control(control);
-    if (!control.watchpoints.empty()) data_watch = &debug->watch();
-  }
+  if (debug == nullptr && control.is_empty()) return;
+  if (debug == nullptr) debug = std::make_unique<DebugStops>();
+  wants_flush |= debug->set_control(control);
+  if (!control.watchpoints.empty()) data_watch = &debug->watch();
   mmu.set_data_watch(data_watch);
   if (had_watch || data_watch != nullptr) mmu.flush_all();
+}
+
+void Interpreter::begin_debugged_run() {
+  if (!debug->is_idle()) return debug->start(instructions_retired());
+  debug.reset();
+  wants_flush = true;  // traces end at addresses that mean nothing any more
 }
 
 bool Interpreter::stops_at(u64 rip, unsigned charged) {

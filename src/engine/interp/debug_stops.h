@@ -20,6 +20,9 @@ class DebugStops {
   bool set_control(const DebugControl& control);
   DataWatch& watch() { return watch_; }
 
+  // Nothing is asked for any more. Kept until the vCPU runs on: debuggers take all breakpoints out at every
+  // stop, and put them back.
+  bool is_idle() const { return control_.is_empty(); }
   bool is_stepping() const { return control_.steps; }
   // Must the next instruction be executed by itself?
   bool is_single() const { return control_.steps || repeats_; }

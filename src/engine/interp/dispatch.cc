@@ -44,7 +44,8 @@ void INTERP_CALL call_semantic(Interpreter* s, const Op* op, u64 flags, u64 base
   const Flow flow = op->insn->function(*s, *op, *op->insn);
   if (flow == Flow::kNext) [[likely]] {
     flags = pack_flags(s->state.rflags);
-    if (s->trace_was_invalidated()) GOTO(leave_after);
+    // Attention: a device may have overwritten what follows.
+    if (s->trace_was_invalidated() || s->attention.load(std::memory_order_relaxed) != 0) GOTO(leave_after);
     NEXT();
   }
   if (flow == Flow::kFault) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/verify.h"
 #include "engine/interp/borrowed.h"
 #include "engine/interp/handlers.h"
 #include "engine/interp/trace_builder.h"
@@ -30,12 +31,31 @@ Interpreter::Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_
       borrowed(std::move(borrowed_code)),
       apic_id_(config.apic_id) {
   mmu.set_physical_bits(cpuid.physical_address_bits());
-  memory.set_code_write_listener(&traces);
+  const CodeFrames::UserId user = memory.code_frames().add_user(frame_user_);
+  VERIFY(user != CodeFrames::kNobody);
+  mmu.set_code_user(user);
+  traces.set_user(user);
   state_replaced();
   refresh();
 }
 
-Interpreter::~Interpreter() { memory.set_code_write_listener(nullptr); }
+Interpreter::~Interpreter() { memory.code_frames().remove_user(mmu.code_user()); }
+
+void Interpreter::FrameUser::code_written(u64 frame, u64 start, u64 size) {
+  s.traces.code_written(GuestPhys((frame << kPageShift) + start), size);
+}
+
+void Interpreter::FrameUser::revoke_writes(u64 frame) { s.mmu.protect_frame(GuestPhys(frame << kPageShift)); }
+
+void Interpreter::FrameUser::everything_written() {
+  s.traces.kill_all();
+  s.mmu.protect_all_frames();
+}
+
+void Interpreter::FrameUser::interrupt() {
+  s.mail_hint_.store(true, std::memory_order_relaxed);
+  s.attention.store(kAttention, std::memory_order_release);
+}
 
 u64 Interpreter::instructions_retired() const {
   return state.instructions_retired + static_cast<u64>(budget_at_entry_ - budget) - remaining_in_trace;
@@ -91,10 +111,17 @@ void Interpreter::refresh() {
 }
 
 Exit Interpreter::run(RunLimit limit) {
+  memory.code_frames().enter(mmu.code_user());
+  Exit exit = run_until(limit);
+  memory.code_frames().leave(mmu.code_user());
+  return exit;
+}
+
+Exit Interpreter::run_until(RunLimit limit) {
   budget = static_cast<i64>(std::min<u64>(limit.instructions, u64{1} << 61));
   budget_at_entry_ = budget;
   Exit exit{ExitReason::kBudget, {}};
-  if (debug != nullptr) debug->start(instructions_retired());
+  if (debug != nullptr) begin_debugged_run();
   for (;;) {
     if (debug != nullptr && debug->take_stop(instructions_retired(), exit)) break;
     refresh();
@@ -109,6 +136,7 @@ Exit Interpreter::run(RunLimit limit) {
                               (state.dr7 & kDebugEnables) != 0 || (debug != nullptr && debug->is_single());
     Trace* trace = lookup(needs_single);
     if (trace != nullptr && trace->count > budget) {
+      sample(*trace);
       if (!limit.is_exact) break;
       link_slot = nullptr;
       trace = lookup(true);
@@ -130,6 +158,18 @@ Exit Interpreter::run(RunLimit limit) {
   state.instructions_retired += static_cast<u64>(budget_at_entry_ - budget);
   budget_at_entry_ = budget;
   return exit;
+}
+
+// The budget runs out inside this trace: a sample that takes every trace as often as the instructions it
+// executes. What it does with memory stands for all instructions since the last sample, so that fast paths
+// need not count.
+void Interpreter::sample(const Trace& trace) {
+  const u64 retired = instructions_retired();
+  const u64 misses = mmu.statistics().misses();
+  const u64 accesses = (retired - statistics.sampled_instructions) * trace.memory_operands / trace.count;
+  statistics.tlb_hits += accesses - std::min(accesses, misses - statistics.sampled_misses);
+  statistics.sampled_instructions = retired;
+  statistics.sampled_misses = misses;
 }
 
 void Interpreter::run_trace(const Trace& trace) {
@@ -197,6 +237,9 @@ void Interpreter::deliver_fault() {
 
 Interpreter::Poll Interpreter::poll(Exit& exit) {
   if (attention.load(std::memory_order_relaxed) != 0) attention.exchange(0, std::memory_order_acquire);
+  if (mail_hint_.load(std::memory_order_relaxed) && mail_hint_.exchange(false)) {
+    memory.code_frames().handle_mail(mmu.code_user());
+  }
   if (nmi_hint_.load(std::memory_order_relaxed) && nmi_hint_.exchange(false)) state.nmi_pending = true;
   if (state.activity == Activity::kShutdown) {
     exit = {ExitReason::kShutdown, "triple fault"};
@@ -282,7 +325,10 @@ Trace* Interpreter::lookup(bool is_single) {
     entry = {rip, link_epoch, trace};
   }
   if (is_single) return trace;
-  if (link != nullptr) *link = {trace, link_epoch};
+  if (link != nullptr) {
+    *link = {trace, link_epoch};
+    ++statistics.links;
+  }
   if (dead != nullptr) dead->forward = trace;
   return trace;
 }
@@ -313,50 +359,3 @@ Trace* Interpreter::find_or_build(bool is_single) {
 }
 
 }  // namespace doppel::interp
-
-namespace doppel {
-namespace {
-
-// The engine seam over an Interpreter.
-class InterpreterVcpu final : public Vcpu {
- public:
-  InterpreterVcpu(const InterpreterConfig& config, BorrowedCode borrowed)
-      : interpreter_(config, std::move(borrowed)) {}
-  Exit run(RunLimit limit) override { return interpreter_.run(limit); }
-  u64 instructions_retired() const override { return interpreter_.instructions_retired(); }
-  void kick() override { interpreter_.kick(); }
-  void notify_interrupt() override { interpreter_.notify_interrupt(); }
-  void notify_nmi() override { interpreter_.notify_nmi(); }
-  void save(CpuState& state) override { state = interpreter_.state; }
-  void load(const CpuState& state) override { interpreter_.load(state); }
-  Result<void> set_debug(const DebugControl& control) override {
-    interpreter_.set_debug(control);
-    return {};
-  }
-  std::vector<std::pair<std::string_view, u64>> statistics() const override {
-    const TlbStatistics& tlb = interpreter_.mmu.statistics();
-    const interp::TraceCache& traces = interpreter_.traces;
-    return {{"dispatcher_entries", interpreter_.statistics.lookups},
-            {"interrupts", interpreter_.statistics.interrupts},
-            {"exceptions", interpreter_.statistics.exceptions},
-            {"traces_built", traces.built()},
-            {"traces_invalidated", traces.invalidations()},
-            {"trace_cache_clears", traces.clears()},
-            {"tlb_fills", tlb.fills},
-            {"tlb_flushes", tlb.flushes},
-            {"page_walk_references", tlb.walk_references},
-            {"page_faults", tlb.page_faults}};
-  }
-  void invalidate(GuestPhys address, u64 size) override { interpreter_.memory.note_write(address, size); }
-
- private:
-  interp::Interpreter interpreter_;
-};
-
-}  // namespace
-
-Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config) {
-  return std::make_unique<InterpreterVcpu>(config, TRY(BorrowedCode::create()));
-}
-
-}  // namespace doppel

@@ -38,6 +38,11 @@ struct Statistics {
   u64 lookups = 0;  // entries through the dispatcher
   u64 interrupts = 0;
   u64 exceptions = 0;
+  u64 links = 0;     // branches that lead straight to their trace from now on
+  u64 tlb_hits = 0;  // estimated: see Interpreter::sample
+  // What instructions_retired() and the TLB's misses were at the last sample.
+  u64 sampled_instructions = 0;
+  u64 sampled_misses = 0;
 };
 
 // One vCPU. Core comes first so that registers have short displacements from the handlers' first argument;
@@ -54,6 +59,9 @@ class Interpreter final : public Core {
   void kick();
   void notify_interrupt();
   void notify_nmi();
+  void end_halt() {
+    if (state.activity == Activity::kHalted) state.activity = Activity::kRunning;
+  }
   void load(const CpuState& in);
   void set_debug(const DebugControl& control);
 
@@ -125,18 +133,33 @@ class Interpreter final : public Core {
   friend class TraceBuilder;
   static constexpr i64 kAttention = i64{-1} << 62;
 
+  // What this vCPU is to the others; a base class with virtual functions would move Core.
+  struct FrameUser final : CodeFrameUser {
+    explicit FrameUser(Interpreter& interpreter) : s(interpreter) {}
+    void code_written(u64 frame, u64 start, u64 size) override;
+    void revoke_writes(u64 frame) override;
+    void everything_written() override;
+    void interrupt() override;
+    Interpreter& s;
+  };
+
   enum class Poll { kContinue, kExit };
+  Exit run_until(RunLimit limit);
   Poll poll(Exit& exit);
   void poll_events();
   void run_trace(const Trace& trace);
+  void sample(const Trace& trace);
   void run_single(const Trace& trace);
+  void begin_debugged_run();
   void run_debugged(const Trace& trace, bool is_single);
   Trace* lookup(bool is_single);
   Trace* find_or_build(bool is_single);
   bool check_instruction_breakpoint();
   void deliver_fault();
 
+  FrameUser frame_user_{*this};
   std::atomic<bool> kicked_ = false;
+  std::atomic<bool> mail_hint_ = false;       // memory.code_frames() has something to handle
   std::atomic<bool> interrupt_hint_ = false;  // has_interrupt() should be asked
   std::atomic<bool> nmi_hint_ = false;
   u32 apic_id_ = 0;

@@ -46,8 +46,16 @@ void TraceCache::add_to_frame(Trace* trace, u64 frame_number, bool is_second) {
     frame.chunks |= chunk_mask(start, std::min<u64>(trace->bytes, kPageSize - start));
   }
   frame.first = trace;
-  const GuestPhys address(frame_number << kPageShift);
-  if (memory_.is_ram(address, kPageSize)) memory_.mark_code_frame(address);
+}
+
+void TraceCache::hold(u64 frame, u64 second_frame) {
+  const bool has_second = second_frame != Trace::kNoFrame;
+  do {
+    code_frames().mark(frame, user_);
+    if (has_second) code_frames().mark(second_frame, user_);
+    // Mail handled while marking may have taken a mark away.
+  } while (!code_frames().is_marked_by(frame, user_) ||
+           (has_second && !code_frames().is_marked_by(second_frame, user_)));
 }
 
 void TraceCache::insert(Trace* trace) {
@@ -70,24 +78,36 @@ void TraceCache::kill(Trace* trace) {
   ++invalidations_;
 }
 
-void TraceCache::code_written(GuestPhys address, u64 size) {
-  const u64 number = address.page_number();
-  const auto found = frames_.find(number);
-  if (found == frames_.end()) return memory_.clear_code_frame(address);
-  if ((found->second.chunks & chunk_mask(address.page_offset(), size)) == 0) return;
-  // All traces of the frame go: code that is being written usually changes in more than one place.
-  for (Trace* trace = found->second.first; trace != nullptr;) {
+void TraceCache::kill_frame(u64 number, Frame& frame) {
+  for (Trace* trace = frame.first; trace != nullptr;) {
     const bool is_second = trace->second_frame == number && trace->key.physical >> kPageShift != number;
     Trace* next = is_second ? trace->second_page_next : trace->page_next;
     kill(trace);
     trace = next;
   }
+}
+
+void TraceCache::code_written(GuestPhys address, u64 size) {
+  const u64 number = address.page_number();
+  const auto found = frames_.find(number);
+  if (found == frames_.end()) return code_frames().unmark(number, user_);
+  if ((found->second.chunks & chunk_mask(address.page_offset(), size)) == 0) return;
+  // All traces of the frame go: code that is being written usually changes in more than one place.
+  kill_frame(number, found->second);
   frames_.erase(found);
-  memory_.clear_code_frame(address);
+  code_frames().unmark(number, user_);
+}
+
+void TraceCache::kill_all() {
+  for (auto& [number, frame] : frames_) {
+    kill_frame(number, frame);
+    code_frames().unmark(number, user_);
+  }
+  frames_.clear();
 }
 
 void TraceCache::clear() {
-  for (const auto& [number, frame] : frames_) memory_.clear_code_frame(GuestPhys(number << kPageShift));
+  for (const auto& [number, frame] : frames_) code_frames().unmark(number, user_);
   frames_.clear();
   std::ranges::fill(buckets_, nullptr);
   used_ = 0;

@@ -47,6 +47,7 @@ struct Trace {
   Trace* second_page_next;  // list link in the second frame
   u32 bytes;                // guest bytes covered
   u16 count;                // instructions
+  u16 memory_operands;      // of all of them; a repeated string instruction counts once
   bool is_dead;
   Op ops[];
 
@@ -54,12 +55,18 @@ struct Trace {
 };
 
 // Owned by one interpreter. Memory comes from a bump arena; when it is full everything is dropped at once.
-class TraceCache final : public CodeWriteListener {
+class TraceCache {
  public:
   static constexpr u64 kArenaBytes = 24 * kMiB;
   static constexpr unsigned kBuckets = 1u << 15;
 
   TraceCache(GuestMemory& memory, Handler dead_handler);
+  // As whom the cache marks frames of code.
+  void set_user(CodeFrames::UserId user) { user_ = user; }
+
+  // To be called before the bytes of a trace are read: from here on writes to its frames are heard of.
+  // `second_frame` may be Trace::kNoFrame.
+  void hold(u64 frame, u64 second_frame);
 
   Trace* find(const TraceKey& key) const;
   // Arena space for a trace of up to `ops` ops, or nullptr when full: then clear() and try again.
@@ -75,7 +82,10 @@ class TraceCache final : public CodeWriteListener {
   u64 built() const { return built_; }
   u64 clears() const { return clears_; }
 
-  void code_written(GuestPhys address, u64 size) override;
+  // Bytes of a held frame changed; they lie in that frame.
+  void code_written(GuestPhys address, u64 size);
+  // Any bytes may have changed.
+  void kill_all();
 
  private:
   // Traces with bytes in one frame, and which 64-byte chunks they cover.
@@ -86,8 +96,11 @@ class TraceCache final : public CodeWriteListener {
   static u64 chunk_mask(u64 start, u64 size);
   void add_to_frame(Trace* trace, u64 frame, bool is_second);
   void kill(Trace* trace);
+  void kill_frame(u64 number, Frame& frame);
+  CodeFrames& code_frames() { return memory_.code_frames(); }
 
   GuestMemory& memory_;
+  CodeFrames::UserId user_ = CodeFrames::kNobody;
   Handler dead_handler_;
   std::unique_ptr<u8[]> arena_;
   u64 used_ = 0;

@@ -71,6 +71,18 @@ void INTERP_CALL guard_second_page(Interpreter* s, const Op* op, u64 flags, u64 
   NEXT();
 }
 
+// Explicit ones and those of the stack.
+unsigned memory_operands(const Decoded& decoded) {
+  unsigned count = 0;
+  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = decoded.operand(i);
+    const bool is_access =
+        operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type == ZYDIS_MEMOP_TYPE_MEM;
+    if (is_access && operand.actions != 0) ++count;
+  }
+  return count;
+}
+
 // First op of a trace that may begin at a breakpoint.
 void INTERP_CALL guard_breakpoint(Interpreter* s, const Op* op, u64 flags, u64 base) {
   if (s->stops_at(base, op->remaining)) GOTO(leave_unentered);
@@ -159,6 +171,7 @@ bool TraceBuilder::append(const Decoded& decoded) {
   comparison_ = comparison_of(decoded);
   ++op_count_;
   ++instruction_count_;
+  memory_operands_ += memory_operands(decoded);
   offset_ += decoded.instruction.length;
   if (ending_ == Ending::kLinked) std::memset(&ops_[op_count_++], 0, sizeof(BranchLinks));
   return true;
@@ -177,6 +190,7 @@ Trace* TraceBuilder::build() {
   const u8* bytes = nullptr;
   u64 available = limit;
   if (interpreter_.memory.is_ram(start.page_base(), kPageSize)) {
+    interpreter_.traces.hold(start.page_number(), Trace::kNoFrame);
     bytes = interpreter_.memory.host(start);
   } else {
     // Code in device memory is fetched anew each time.
@@ -217,14 +231,15 @@ Trace* TraceBuilder::build_across_pages() {
   if (key_.code_size == 8 && !s.is_canonical(next)) return s.raise(x86::kVectorGp, 0), nullptr;
   const Translation translation = s.mmu.translate_code(GuestVirt(next), s.cpl == 3);
   if (!translation.is_valid) return s.raise_page_fault(GuestVirt(next), translation.error_code), nullptr;
+  is_cacheable_ = is_cacheable_ && s.memory.is_ram(translation.physical.page_base(), kPageSize) &&
+                  s.memory.is_ram(GuestPhys(key_.physical), first_bytes);
+  if (is_cacheable_) s.traces.hold(key_.physical >> kPageShift, translation.physical.page_number());
   u8 bytes[kMaxLength];
   const u64 available = std::min<u64>(kMaxLength, limit_bytes_);
   s.mmu.read_physical(GuestPhys(key_.physical), {bytes, first_bytes});
   for (u64 i = first_bytes; i < available; ++i) {
     s.mmu.read_physical(translation.physical + (i - first_bytes), {bytes + i, 1});
   }
-  is_cacheable_ = is_cacheable_ && s.memory.is_ram(translation.physical, kPageSize) &&
-                  s.memory.is_ram(GuestPhys(key_.physical), first_bytes);
   Decoded decoded;
   const Decode status = decode(decoded, bytes, available);
   if (status == Decode::kNeedsNextPage) return s.raise(x86::kVectorGp, 0), nullptr;  // cut off by the limit
@@ -264,6 +279,7 @@ Trace* TraceBuilder::finish(u64 second_frame) {
   trace->second_frame = second_frame;
   trace->bytes = static_cast<u32>(offset_);
   trace->count = static_cast<u16>(instruction_count_);
+  trace->memory_operands = static_cast<u16>(memory_operands_);
   std::memcpy(trace->ops, ops_, op_count_ * sizeof(Op));
   if (second_frame != Trace::kNoFrame) trace->ops[0].immediate = reinterpret_cast<u64>(trace);
   if (!is_cacheable_) {
@@ -271,8 +287,6 @@ Trace* TraceBuilder::finish(u64 second_frame) {
     return trace;
   }
   interpreter_.traces.insert(trace);
-  interpreter_.mmu.protect_frame(GuestPhys(key_.physical).page_base());
-  if (second_frame != Trace::kNoFrame) interpreter_.mmu.protect_frame(GuestPhys(second_frame << kPageShift));
   return trace;
 }
 

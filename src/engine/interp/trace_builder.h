@@ -76,6 +76,7 @@ class TraceBuilder {
   Op ops_[2 * kMaxInstructions + 4];
   unsigned op_count_ = 0;
   unsigned instruction_count_ = 0;
+  unsigned memory_operands_ = 0;
   u64 offset_ = 0;
   Ending ending_ = Ending::kNone;
   std::optional<Comparison> comparison_;  // what the op before the next one is

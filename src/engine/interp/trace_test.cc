@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <new>
 
 namespace doppel::interp {
@@ -12,11 +13,18 @@ void INTERP_CALL run_nothing(Interpreter*, const Op*, u64, u64) {}
 void INTERP_CALL run_dead(Interpreter*, const Op*, u64, u64) {}
 
 // A cache over 1 MiB of RAM, filled with traces of one op.
-struct Bench {
+struct Bench final : CodeFrameUser {
   std::unique_ptr<GuestMemory> memory = std::move(*GuestMemory::create(kMiB));
   TraceCache cache{*memory, &run_dead};
+  CodeFrames::UserId user = memory->code_frames().add_user(*this);
 
-  Bench() { memory->set_code_write_listener(&cache); }
+  Bench() { cache.set_user(user); }
+  void code_written(u64 frame, u64 start, u64 size) override {
+    cache.code_written(GuestPhys((frame << kPageShift) + start), size);
+  }
+  void revoke_writes(u64) override {}
+  void everything_written() override { cache.kill_all(); }
+  void interrupt() override {}
 
   Trace* insert(u64 physical, u32 bytes, u64 second_frame = Trace::kNoFrame) {
     Trace* trace = new (cache.allocate(sizeof(Trace) + sizeof(Op))) Trace();
@@ -26,12 +34,16 @@ struct Bench {
     trace->second_frame = second_frame;
     trace->ops[0] = {};
     trace->ops[0].handler = &run_nothing;
+    cache.hold(physical >> kPageShift, second_frame);
     cache.insert(trace);
     return trace;
   }
   static TraceKey key(u64 physical) { return {.physical = physical, .code_size = 8}; }
   Trace* find(u64 physical) const { return cache.find(key(physical)); }
-  void write(u64 physical) { memory->write_value<u8>(GuestPhys(physical), 1); }
+  void write(u64 physical) {
+    const u8 byte = 1;
+    memory->write(GuestPhys(physical), {&byte, 1}, user);
+  }
 };
 
 TEST(TraceCache, FindsWhatWasInserted) {
@@ -102,7 +114,8 @@ TEST(TraceCache, CoversTheLastChunkOfAFrame) {
 TEST(TraceCache, HearsOfAWriteThatBeginsInTheFrameBefore) {
   Bench bench;
   bench.insert(0x3000, 4);
-  bench.memory->write_value<u32>(GuestPhys(0x2ffe), 0);
+  const std::array<u8, 4> bytes = {};
+  bench.memory->write(GuestPhys(0x2ffe), bytes, bench.user);
   EXPECT_EQ(bench.find(0x3000), nullptr);
 }
 
@@ -186,7 +199,7 @@ TEST(TraceCache, ForgetsEverythingWhenCleared) {
 
 TEST(TraceCache, ClearsAMarkThatNoTraceStandsBehind) {
   Bench bench;
-  bench.memory->mark_code_frame(GuestPhys(0x6000));
+  bench.cache.hold(0x6, Trace::kNoFrame);
   bench.write(0x6000);
   EXPECT_FALSE(bench.memory->is_code_frame(GuestPhys(0x6000)));
 }

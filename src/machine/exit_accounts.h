@@ -1,0 +1,86 @@
+// ExitAccounts: how often one vCPU left guest code, what for, and how long that took.
+#pragma once
+
+#include <array>
+
+#include "base/inputs.h"
+#include "base/metrics.h"
+
+namespace doppel {
+
+enum class ExitKind : u8 {
+  kMmioRead,
+  kMmioWrite,
+  kPortRead,
+  kPortWrite,
+  kApicRead,
+  kApicWrite,
+  kMsrRead,
+  kMsrWrite,
+  kInterruptCheck,
+  kInterruptTaken,
+  kTaskPriority,
+  kHypercall,
+  kPause,
+  kHalt,
+  kCount,
+};
+
+// Written by the vCPU's thread only; read while it stands still. Every exit is counted. Time is measured for
+// one exit in kSampling of a kind, which stands for all of them, so that reading the clock costs nothing that
+// shows; halts are long and rare, and measured each time.
+class ExitAccounts {
+  struct Account {
+    u64 count = 0;
+    Nanoseconds time{0};
+  };
+
+ public:
+  static constexpr u64 kSampling = 16;
+
+  explicit ExitAccounts(Inputs& inputs) : inputs_(inputs) {}
+
+  void add_halt(Nanoseconds duration) {
+    Account& account = of(ExitKind::kHalt);
+    ++account.count;
+    account.time += duration;
+  }
+  void add_interrupt(u8 vector) { ++vectors_[vector]; }
+  void add_metrics(MetricList& list) const;
+
+  // Counts an exit that lasts as long as this object.
+  class Meter {
+   public:
+    Meter(ExitAccounts& accounts, ExitKind kind) : accounts_(accounts), account_(&accounts.of(kind)) {
+      is_timed_ = account_->count++ % kSampling == 0;
+      if (is_timed_) start_ = accounts_.inputs_.now();
+    }
+    ~Meter() {
+      if (is_timed_) account_->time += (accounts_.inputs_.now() - start_) * kSampling;
+    }
+    Meter(const Meter&) = delete;
+    Meter& operator=(const Meter&) = delete;
+
+    // It is one of these after all.
+    void change(ExitKind kind) {
+      --account_->count;
+      account_ = &accounts_.of(kind);
+      ++account_->count;
+    }
+
+   private:
+    ExitAccounts& accounts_;
+    Account* account_;
+    bool is_timed_;
+    Nanoseconds start_{0};
+  };
+
+ private:
+  Account& of(ExitKind kind) { return accounts_[static_cast<std::size_t>(kind)]; }
+
+  Inputs& inputs_;
+  std::array<Account, static_cast<std::size_t>(ExitKind::kCount)> accounts_;
+  std::array<u64, 256> vectors_ = {};
+};
+
+}  // namespace doppel

@@ -1,0 +1,29 @@
+// RunResult: how a run of the machine ended.
+#pragma once
+
+#include "base/types.h"
+
+namespace doppel {
+
+// Why run() came back.
+enum class RunEnd : u8 {
+  kPowerOff,
+  kReset,
+  kGuestPanic,
+  kDebugExit,
+  kTripleFault,
+  kInstructionLimit,
+  kQuit,
+  kHalted,  // with WhenHalted::kReturn, or when the clock counts instructions and no timer could end the halt
+};
+
+struct RunResult {
+  RunEnd end = RunEnd::kQuit;
+  int debug_exit_status = 0;  // with kDebugExit
+};
+
+// What run() does when every vCPU halts: wait for an event, or end with kHalted once time moved to the next
+// timer.
+enum class WhenHalted : u8 { kWait, kReturn };
+
+}  // namespace doppel

@@ -1,0 +1,98 @@
+// Every vCPU on a thread of its own, with the host's clock.
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <thread>
+#include <tuple>
+
+#include "machine/vcpu_set.h"
+
+namespace doppel {
+namespace {
+
+// A vCPU looks at the time this often; about 50 microseconds of interpretation.
+constexpr u64 kSliceInstructions = 20'000;
+
+// Keeps the calling thread on one host CPU while it exists.
+class Pin {
+ public:
+  explicit Pin(const std::vector<unsigned>& host_cpus, unsigned index) {
+    if (host_cpus.empty()) return;
+    is_pinned_ = ::pthread_getaffinity_np(::pthread_self(), sizeof(saved_), &saved_) == 0;
+    cpu_set_t chosen;
+    CPU_ZERO(&chosen);
+    CPU_SET(host_cpus[index % host_cpus.size()], &chosen);
+    // The list was checked when the machine was made; a CPU that went offline since is no reason to stop.
+    std::ignore = ::pthread_setaffinity_np(::pthread_self(), sizeof(chosen), &chosen);
+  }
+  ~Pin() {
+    if (is_pinned_) std::ignore = ::pthread_setaffinity_np(::pthread_self(), sizeof(saved_), &saved_);
+  }
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+
+ private:
+  bool is_pinned_ = false;
+  cpu_set_t saved_;
+};
+
+}  // namespace
+
+RunResult VcpuSet::run_on_threads(u64 max_instructions, WhenHalted when_halted) {
+  {
+    const std::lock_guard lock(buses_.device_lock);
+    begin_run(max_instructions, when_halted);
+  }
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < count(); ++i) {
+    threads.emplace_back([this, i] {
+      const Pin pin(host_cpus_, i);
+      run_cpu(cpu(i));
+    });
+  }
+  {
+    const Pin pin(host_cpus_, 0);
+    run_cpu(cpu(0));
+  }
+  for (std::thread& thread : threads) thread.join();
+  return result_;
+}
+
+void VcpuSet::run_cpu(MachineCpu& cpu) {
+  Lock lock(buses_.device_lock);
+  while (prepare(cpu, lock)) {
+    const u64 left = last_ - retired_;
+    const u64 slice = cpu.engine->runs_in_slices() ? kSliceInstructions : ~u64{0};
+    const Exit exit = enter(cpu, {std::min(left, slice), left <= slice}, lock);
+    if (exit.reason == ExitReason::kShutdown) end({RunEnd::kTripleFault, 0});
+    if (exit.reason != ExitReason::kHalted) continue;
+    if (cpu.platform.paravirt().take_kick())
+      cpu.engine->end_halt();
+    else
+      sleep(cpu, lock);
+  }
+}
+
+// The vCPU is halted: until something has work for it. Whoever falls asleep last leaves the timers to the
+// alarm.
+void VcpuSet::sleep(MachineCpu& cpu, Lock& lock) {
+  const bool has_slices = cpu.engine->runs_in_slices();
+  if (has_slices) --awake_;
+  if (awake_ == 0 && when_halted_ == WhenHalted::kReturn) wait_once(cpu, lock);
+  update_alarm();
+  cpu.wake.wait(lock, [&] { return cpu.is_woken || is_ending_; });
+  if (has_slices) ++awake_;
+}
+
+// With WhenHalted::kReturn, the last vCPU awake: until the next timer at most, and that ends the run.
+void VcpuSet::wait_once(MachineCpu& cpu, Lock& lock) {
+  const Nanoseconds deadline = timers_.next_deadline();
+  const Nanoseconds now = timers_.now();
+  if (deadline != Timer::kNever && deadline > now) {
+    cpu.wake.wait_for(lock, deadline - now, [&] { return cpu.is_woken || is_ending_; });
+  }
+  if (!is_ending_) end({RunEnd::kHalted, 0});
+}
+
+}  // namespace doppel
