@@ -8,7 +8,7 @@ from doppel import expect, tail
 
 # What the kernel says about the devices must not be worse than notice.
 COMPLAINTS = r"virtio|vd[a-z]|I/O error|blk_update|NETDEV WATCHDOG|hung_task|soft lockup|rcu:.*stall|BUG:|Call Trace"
-UPDATE_LIMIT = 300
+UPDATE_LIMIT = 600
 # Succeeds as soon as logind has found the button's input device.
 BUTTON_IS_WATCHED = ("i=0; until journalctl -b -u systemd-logind | grep -q 'Power Button'; do "
                      "sleep 1; i=$((i + 1)); [ $i -lt 60 ] || break; done; [ $i -lt 60 ]")
