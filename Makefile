@@ -6,7 +6,7 @@ SOAK_MINUTES ?= 30
 JOBS ?= 2
 DOPPEL := build/release/doppel
 
-.PHONY: help deps build guest run test check format bench fuzz soak clean
+.PHONY: help deps build guest debian run test check format bench fuzz soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,7 +21,10 @@ build: deps  ## build/release/doppel
 guest: deps
 	@tools/build-guest
 
-run: build guest  ## boot a guest with a shell (GUEST=default, stress, bench, memtest)
+debian: build  ## the disk of GUEST=debian and of the Debian system tests
+	@tools/build-debian-guest
+
+run: build guest  ## boot a guest with a shell (GUEST=default, stress, bench, memtest, debian)
 	@tools/run-guest $(DOPPEL) $(GUEST)
 
 test: build guest  ## unit tests, source checks, system tests

@@ -8,7 +8,7 @@ from doppel import expect, tail
 
 # What the kernel says about the devices must not be worse than notice.
 COMPLAINTS = r"virtio|vd[a-z]|I/O error|blk_update|NETDEV WATCHDOG|hung_task|soft lockup|rcu:.*stall|BUG:|Call Trace"
-UPDATE_LIMIT = 300
+UPDATE_LIMIT = 600
 # Succeeds as soon as logind has found the button's input device.
 BUTTON_IS_WATCHED = ("i=0; until journalctl -b -u systemd-logind | grep -q 'Power Button'; do "
                      "sleep 1; i=$((i + 1)); [ $i -lt 60 ] || break; done; [ $i -lt 60 ]")
@@ -65,7 +65,7 @@ def apt_updates(doppel):
 def stress_ng_verifies_on_all_cpus(doppel):
     """stress-ng finds no wrong result while all CPUs compute, map memory, switch and signal."""
     guest = full_guest(doppel)
-    status, text = guest.run(f"cd /tmp && stress-ng --verify --timeout {debian_io.seconds(15, 120)} --cpu 4 --vm 2 "
+    status, text = guest.run(f"cd /tmp && stress-ng --verify --timeout {debian_io.amount(15, 120)} --cpu 4 --vm 2 "
                              "--vm-bytes 64M --switch 2 --signal 2 --futex 2 --mmap 1 --mmap-bytes 16M 2>&1", limit=600)
     expect(status == 0 and "fail:" not in text, f"status {status}: {tail(text)}")
 

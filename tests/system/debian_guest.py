@@ -34,7 +34,7 @@ def free_port():
 class Guest:
     """A Debian guest on a throw-away copy of the image; a context manager."""
 
-    def __init__(self, doppel, cpus=1, data=(), net="user"):
+    def __init__(self, doppel, cpus=1, data=(), net="user", has_extras=False):
         """`data` are (serial, transport, ring, queues) of empty disks beside the root disk."""
         check_available(doppel)
         self.doppel = doppel
@@ -44,7 +44,7 @@ class Guest:
         self.talk = None
         try:
             self.port = free_port()
-            self.config = Config(cpus=cpus, disks=self._disks(data), net=self._net(net))
+            self.config = Config(cpus=cpus, disks=self._disks(data), net=self._net(net), has_extras=has_extras)
             self.talk = Conversation(self._command(net), (("", ""),))
         except BaseException:
             self.close()
@@ -206,8 +206,9 @@ SHARED = {}
 
 
 def full_guest(doppel):
-    """The guest that most tests share: 4 CPUs, user-mode network, a disk of every kind the monitor has."""
+    """The guest that most tests share: 4 CPUs, user-mode network, a disk of every kind that the monitor has, and the
+    small devices."""
     if doppel.vmm not in SHARED:
         data = [disk for disk in DATA_DISKS if doppel.vmm != "qemu" or disk[1] == "pci"]
-        SHARED[doppel.vmm] = SharedGuest(cpus=4, data=data)
+        SHARED[doppel.vmm] = SharedGuest(cpus=4, data=data, has_extras=True)
     return SHARED[doppel.vmm].get(doppel)

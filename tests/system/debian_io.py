@@ -38,8 +38,8 @@ done
 """
 
 
-def seconds(short, long):
-    """A duration: the long one in a soak."""
+def amount(short, long):
+    """A duration or another amount of work: the long one in a soak."""
     return long if IS_SOAK else short
 
 
@@ -61,8 +61,8 @@ def fio_verifies(serial, transport, ring):
         length = "--time_based --runtime=150" if IS_SOAK else "--loops=1"
         status, text = guest.run(
             f"fio --name=mix --filename={disk} --rw=randrw --bsrange=512-128k --blockalign=512 --direct=1 "
-            f"--ioengine=libaio --iodepth=16 --size={seconds(24, 64)}M {length} --verify=crc32c --verify_backlog=256 "
-            "--verify_fatal=1 --randseed=7 --fsync=64 --minimal 2>&1", limit=seconds(300, 600))
+            f"--ioengine=libaio --iodepth=16 --size={amount(24, 64)}M {length} --verify=crc32c --verify_backlog=256 "
+            "--verify_fatal=1 --randseed=7 --fsync=64 --minimal 2>&1", limit=amount(300, 600))
         expect(status == 0 and "verify:" not in text, f"status {status}: {tail(text)}")
     test.__name__ = f"fio_verifies_{transport}_{ring}"
     return test
@@ -78,13 +78,13 @@ def iperf(guest, server_prefix, address):
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
             try:
                 time.sleep(1)
-                status, text = guest.run(f"iperf3 -J -c {address} -p {port} -t {seconds(3, 60)} {direction}",
-                                         limit=seconds(60, 180))
+                status, text = guest.run(f"iperf3 -J -c {address} -p {port} -n {amount(4, 400)}M {direction}",
+                                         limit=amount(120, 600))
             finally:
                 server.kill()
         expect(status == 0, f"iperf3 {direction} ended with status {status}: {tail(text)}")
         moved = json.loads(text)["end"]["sum_received"]["bytes"]
-        expect(moved > 1 << 20, f"only {moved} bytes in {seconds(3, 60)} s {direction}")
+        expect(moved >= amount(3, 300) << 20, f"only {moved} bytes arrived {direction}")
 
 
 def iperf_through_user_network(doppel):

@@ -22,13 +22,15 @@ class Disk:
 
 
 class Config:
-    """What a guest consists of. `net` is None, ("user", port for ssh) or ("tap", interface)."""
+    """What a guest consists of. `net` is None, ("user", port for ssh) or ("tap", interface); `has_extras` adds an
+    entropy device and a balloon."""
 
-    def __init__(self, cpus=1, memory="1G", disks=(), net=None):
+    def __init__(self, cpus=1, memory="1G", disks=(), net=None, has_extras=False):
         self.cpus = cpus
         self.memory = memory
         self.disks = tuple(disks)
         self.net = net
+        self.has_extras = has_extras
 
 
 def doppel_command(binary, config):
@@ -41,6 +43,8 @@ def doppel_command(binary, config):
     if config.net:
         kind, value = config.net
         command += ["--net", f"user,hostfwd=tcp:127.0.0.1:{value}-:22" if kind == "user" else f"tap,ifname={value}"]
+    if config.has_extras:
+        command += ["--rng", "on", "--balloon", "0"]
     return command
 
 
@@ -66,13 +70,15 @@ def qemu_command(config, monitor):
         back_end = (f"user,id=net0,hostfwd=tcp:127.0.0.1:{value}-:22" if kind == "user" else
                     f"tap,id=net0,ifname={value},script=no,downscript=no")
         command += ["-netdev", back_end, "-device", "virtio-net-pci,netdev=net0"]
+    if config.has_extras:
+        command += ["-device", "virtio-rng-pci", "-device", "virtio-balloon-pci"]
     return command
 
 
 def check_available(doppel):
     """Skip when the image or the monitor cannot be used here."""
     if not (FILES / "disk.raw").exists():
-        raise Skip("no Debian image; run tools/build-guest --debian")
+        raise Skip("no Debian image; run make debian")
     if doppel.vmm == "qemu":
         if shutil.which(QEMU) is None:
             raise Skip(f"{QEMU} is not installed")
