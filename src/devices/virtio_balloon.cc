@@ -164,7 +164,7 @@ void VirtioBalloon::take_statistics(DescriptorChain chain) {
     const auto tag = chain.read_value<u16>(offset);
     const auto value = chain.read_value<u64>(offset + sizeof(u16));
     if (!tag || !value) break;
-    if (*tag < statistics_.size()) statistics_[*tag] = *value;
+    if (*tag < statistics_.size()) statistics_[*tag] = value;
   }
   // 5.5.6.3.1: there is one buffer; a driver that gives more gets the older one back.
   if (statistics_buffer_) host_->queue(queue_of(Role::kStatistics)).push(*statistics_buffer_, 0);
