@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "cli/host_cpu_list.h"
 #include "cli/terminal.h"
 
 namespace doppel {
@@ -76,7 +77,8 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--module", boot.modules, "Multiboot module: file and arguments; may be repeated");
   run->add_option("--protocol", options.protocol, "auto, pvh, linux64, linux32, multiboot or flat");
   run->add_option("--memory", options.memory, "RAM, for example 512M");
-  run->add_option("--cpus", options.machine.cpus, "Number of CPUs");
+  run->add_option("--cpus", options.machine.cpus, "Number of CPUs, 1 to 64");
+  run->add_option("--pin", options.pin, "Host CPUs for the CPUs in turn, such as 0,2-5");
   run->add_option("--engine", options.engine, "auto or interp");
   run->add_option("--cpu", options.machine.cpu_template,
                   "CPU template: host, x86-64-v2 or x86-64-v3, with changes such as ,+la57,-avx");
@@ -112,6 +114,7 @@ Result<int> run_machine(RunOptions& options) {
   if (options.clock != "host" && options.clock != "instructions") {
     return fail_usage("--clock {}: give host or instructions", options.clock);
   }
+  config.host_cpus = TRY(parse_host_cpus(options.pin));
   config.clock = options.clock == "host" ? ClockSource::kHost : ClockSource::kInstructions;
   u64 max_instructions = ~u64{0};
   if (!options.max_instructions.empty()) {

@@ -15,6 +15,7 @@ struct RunOptions {
   std::string engine = "auto";
   std::string clock = "host";
   std::string protocol = "auto";
+  std::string pin;               // empty: the host decides
   std::string max_instructions;  // empty: no limit
   bool prints_hash = false;
   bool prints_state = false;

@@ -13,6 +13,7 @@ VcpuPlatform::VcpuPlatform(u32 id, const World& world)
       buses_(world.buses),
       cpuid_(world.cpuid),
       events_(world.events),
+      is_crowded_(world.is_crowded),
       inputs_(world.timers.inputs()),
       lapic_(id, world.apic_bus, world.timers, *this),
       paravirt_(world.memory, inputs_, world.apic_bus, lapic_) {}
@@ -122,7 +123,9 @@ u64 VcpuPlatform::entropy() {
   return value;
 }
 
-void VcpuPlatform::relax() { std::this_thread::yield(); }
+void VcpuPlatform::relax() {
+  if (is_crowded_) std::this_thread::yield();
+}
 
 void VcpuPlatform::interrupt_changed() {
   if (vcpu_ == nullptr) return;

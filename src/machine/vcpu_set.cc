@@ -1,6 +1,8 @@
 // What both ways of running vCPUs share: stops, pauses, timers, entering an engine.
 #include "machine/vcpu_set.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -11,7 +13,11 @@ namespace doppel {
 VcpuSet::VcpuSet(unsigned count, MachineBuses& buses, GuestMemory& memory, TimerQueue& timers,
                  ApicBus& apic_bus, const x86::CpuidTable& cpuid)
     : buses_(buses), timers_(timers) {
-  const VcpuPlatform::World world{buses, memory, timers, apic_bus, cpuid, *this};
+  cpu_set_t host_cpus;
+  CPU_ZERO(&host_cpus);
+  const bool is_known = ::sched_getaffinity(0, sizeof(host_cpus), &host_cpus) == 0;
+  const bool is_crowded = count > 1 && is_known && count > static_cast<unsigned>(CPU_COUNT(&host_cpus));
+  const VcpuPlatform::World world{buses, memory, timers, apic_bus, cpuid, *this, is_crowded};
   for (u32 id = 0; id < count; ++id) cpus_.push_back(std::make_unique<MachineCpu>(id, world));
 }
 

@@ -53,8 +53,8 @@ def cpio(tree):
 def initrd(folder, modules, script, unloaded=(), base="initrd.img", files=()):
     """Writes `base` with modules below /modules and `script` as /scripts/test into a folder; returns its path.
 
-    The script runs with doppel.exec=test, after the modules are loaded but for those `unloaded`. Programs in `files`
-    come to /files.
+    The script runs with doppel.exec=test, after the modules are loaded but for those `unloaded`. `files` are pairs of
+    a path in the guest and an executable of the host.
     """
     with tempfile.TemporaryDirectory() as work:
         tree = Path(work)
@@ -65,9 +65,9 @@ def initrd(folder, modules, script, unloaded=(), base="initrd.img", files=()):
             (tree / "modules" / f"{name}.ko").write_bytes(path.read_bytes())
         (tree / "modules" / "order").write_text("".join(f"{name}\n" for name, _ in order if name not in unloaded))
         (tree / "scripts" / "test").write_text(LOAD + script)
-        for file in map(Path, files):
-            (tree / "files").mkdir(exist_ok=True)
-            shutil.copy(file, tree / "files" / file.name)
+        for target, source in files:
+            (tree / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, tree / target)
         archive = cpio(tree)
     data = (GUEST / base).read_bytes()
     result = Path(folder) / "initrd.img"
