@@ -116,12 +116,12 @@ def a_file_system_survives_direct_io(doppel):
     file_system(doppel, ",direct=on")
 
 
-def verify(doppel, keys, queues=1):
+def verify(doppel, keys):
     """Four workers read back what they wrote; the host finds the last write."""
     bench = Bench(VERIFY)
     outcome = bench.boot(doppel, keys=f",serial=verify-1{keys}")
     expect_output(outcome, "disk-test: PASS")
-    expect_output(outcome, f"disk-test: serial verify-1 queues {queues}")
+    expect_output(outcome, f"disk-test: serial verify-1 queues 1")
     for worker in range(4):
         expect_output(outcome, f"disk-test: worker {worker} done")
     script = (overlay.LOAD + VERIFY).encode()
@@ -146,6 +146,14 @@ def mmio_split(doppel):
 def mmio_packed(doppel):
     """virtio-mmio, packed ring."""
     verify(doppel, ",transport=mmio,ring=packed")
+
+
+def four_queues_on_two_cpus(doppel):
+    """A request queue for each CPU, and completions while both run."""
+    bench = Bench(VERIFY)
+    outcome = bench.boot(doppel, keys=",serial=verify-1,queues=4", arguments=("--cpus", "2"))
+    expect_output(outcome, "disk-test: PASS")
+    expect_output(outcome, "disk-test: serial verify-1 queues 2")
 
 
 def an_nbd_server_serves_a_disk(doppel):
@@ -233,6 +241,7 @@ TESTS = (
     pci_packed,
     mmio_split,
     mmio_packed,
+    four_queues_on_two_cpus,
     a_file_system_survives,
     a_file_system_survives_direct_io,
     an_nbd_server_serves_a_disk,
