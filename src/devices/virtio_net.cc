@@ -162,6 +162,7 @@ void VirtioNet::visit_state(StateVisitor& visitor) {
 }
 
 void VirtioNet::resume() {
+  is_paused_ = false;
   if (host_ == nullptr) return;
   // Elsewhere the link may be in another state, and the network has to learn the way here.
   if (is_announce_due_ && !announce() && has(kStatus)) host_->notify_config();

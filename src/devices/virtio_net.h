@@ -46,6 +46,8 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   std::string_view name() const override { return "virtio-net"; }
   void reset() override;
   void visit_state(StateVisitor& visitor) override;
+  // While paused, frames for the guest wait outside: its memory does not change.
+  void pause() override { is_paused_ = true; }
   void resume() override;
 
   u16 device_id() const override { return 1; }
@@ -104,6 +106,7 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   u16 queue_pairs_ = 1;         // in use
   u64 guest_offloads_ = 0;      // of the accepted ones, those the driver wants now
   bool is_announcing_ = false;
+  bool is_paused_ = false;
   bool is_announce_due_ = false;  // loaded, not resumed yet
   ReceiveFilter filter_;
   FlowSteering steering_;

@@ -212,6 +212,17 @@ TEST_P(VirtioNetTest, AnnouncesItselfAfterARestore) {
   EXPECT_EQ(config<u16>(6), kStatusLinkUp);
 }
 
+TEST_P(VirtioNetTest, WhilePausedFramesWaitOutside) {
+  ASSERT_TRUE(start());
+  offer_buffer(200);
+  card_->pause();
+  EXPECT_FALSE(receive(frame(100)));
+  backend_->ready_calls = 0;
+  card_->resume();
+  EXPECT_EQ(backend_->ready_calls, 1u);
+  EXPECT_TRUE(receive(frame(100)));
+}
+
 INSTANTIATE_TEST_SUITE_P(Rings, VirtioNetTest, testing::Bool(),
                          [](const auto& info) { return info.param ? "Packed" : "Split"; });
 

@@ -37,7 +37,7 @@ bool VirtioNet::wait_for(TokenBucket& bucket, u64 bytes) {
 }
 
 void VirtioNet::limits_passed() {
-  if (host_ == nullptr) return;
+  if (host_ == nullptr || is_paused_) return;
   for (unsigned pair = 0; pair < queue_pairs_; ++pair) {
     if (host_->queue(2 * pair + 1).is_enabled()) send_frames(pair);
     backend_->receive_ready(pair);
@@ -84,6 +84,7 @@ NetHeader VirtioNet::checked_header(const NetHeader& header) const {
 }
 
 bool VirtioNet::receive(unsigned queue_pair, const NetHeader& header, std::span<const u8> frame) {
+  if (is_paused_) return false;
   if (host_ == nullptr || !filter_.passes(mac_, frame)) {
     ++received_.drops;
     return true;

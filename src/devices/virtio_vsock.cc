@@ -54,6 +54,7 @@ void VirtioVsock::visit_state(StateVisitor& visitor) {
 }
 
 void VirtioVsock::resume() {
+  is_paused_ = false;
   if (host_ == nullptr) return;
   is_reset_event_due_ = is_reset_event_due_ || std::exchange(is_loaded_, false);
   send_event();
@@ -67,6 +68,7 @@ void VirtioVsock::queue_notified(unsigned index) {
 
 // Both ways: packets of the guest make some for it, and buffers for these let more of its packets be taken.
 void VirtioVsock::pump() {
+  if (is_paused_) return;
   take_packets();
   send_packets();
 }

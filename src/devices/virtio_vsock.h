@@ -33,6 +33,8 @@ class VirtioVsock final : public VirtioDevice {
   void reset() override {}
   // Connections are not kept: the guest is told that all are lost (5.10.6.7).
   void visit_state(StateVisitor& visitor) override;
+  // While paused, bytes for the guest wait in the host's sockets.
+  void pause() override { is_paused_ = true; }
   void resume() override;
 
   u16 device_id() const override { return 19; }
@@ -80,6 +82,7 @@ class VirtioVsock final : public VirtioDevice {
   Ports next_{};                    // whose turn it is to send
   std::deque<Ports> stray_resets_;  // packets without a connection to answer
   u32 last_port_ = 1u << 30;        // given to a connection from the host
+  bool is_paused_ = false;
   bool is_reset_event_due_ = false;
   bool is_loaded_ = false;  // not resumed yet
   bool has_sent_ = false;   // packets that the driver has not heard of

@@ -288,6 +288,22 @@ TEST_P(VirtioVsockTest, WaitsForTheGuestsBuffers) {
   EXPECT_EQ(got, much.size());
 }
 
+TEST_P(VirtioVsockTest, WhilePausedBytesWaitInTheSocket) {
+  u32 port = 0;
+  const UniqueFd client = connect_from_host(port);
+  {
+    const std::lock_guard held(lock_);
+    device_->pause();
+  }
+  write(client, "later");
+  EXPECT_FALSE(has_packet());
+  {
+    const std::lock_guard held(lock_);
+    device_->resume();
+  }
+  EXPECT_EQ(take().payload, "later");
+}
+
 TEST_P(VirtioVsockTest, ClientsThatSpeakOtherwiseAreCutOff) {
   const UniqueFd wrong = connect_unix(path_);
   write(wrong, "GET / HTTP/1.1\n");
