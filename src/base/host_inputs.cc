@@ -19,8 +19,9 @@ u64 read_clock(clockid_t clock) {
 
 }  // namespace
 
-HostInputs::HostInputs()
-    : start_nanoseconds_(read_clock(CLOCK_MONOTONIC)),
+HostInputs::HostInputs(u64 tsc_hz)
+    : tsc_hz_(tsc_hz),
+      start_nanoseconds_(read_clock(CLOCK_MONOTONIC)),
       wall_clock_seconds_(read_clock(CLOCK_REALTIME) / 1'000'000'000) {}
 
 Nanoseconds HostInputs::now() {

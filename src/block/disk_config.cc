@@ -3,14 +3,10 @@
 
 #include <algorithm>
 
-#include "base/option_list.h"
-
 namespace doppel {
 namespace {
 
 constexpr std::string_view kOption = "--disk";
-constexpr OptionKey kKeys[] = {{"id"},        {"serial"}, {"readonly"},  {"direct"}, {"queues"},
-                               {"bandwidth"}, {"iops"},   {"transport"}, {"ring"}};
 constexpr u64 kMaxRate = u64{1} << 50;
 
 bool is_printable(std::string_view text) {
@@ -38,22 +34,17 @@ bool DiskConfig::is_network() const {
          target.starts_with("nbds+unix://");
 }
 
-Result<DiskConfig> parse_disk_option(std::string_view text) {
-  const OptionList list = TRY(OptionList::parse(kOption, "a file or nbd URI", text, kKeys));
+Result<DiskConfig> read_disk_options(const OptionList& options) {
   DiskConfig config;
-  config.target = list.subject();
-  config.id = list.text("id");
-  config.serial = list.text("serial");
+  config.target = options.subject();
+  config.id = options.text("id");
+  config.serial = options.text("serial");
   if (config.serial.empty()) config.serial = config.id.substr(0, DiskConfig::kMaxSerial);
-  config.is_read_only = TRY(list.flag("readonly", false));
-  config.is_direct = TRY(list.flag("direct", false));
-  config.queues = static_cast<u16>(TRY(list.number("queues", 1, 1, DiskConfig::kMaxQueues)));
-  config.bandwidth = TRY(list.size("bandwidth", 0));
-  config.operations = TRY(list.number("iops", 0, 0, kMaxRate));
-  config.transport = TRY(list.choice("transport", DiskTransport::kPci,
-                                     {{"pci", DiskTransport::kPci}, {"mmio", DiskTransport::kMmio}}));
-  config.ring = TRY(
-      list.choice("ring", DiskRing::kSplit, {{"split", DiskRing::kSplit}, {"packed", DiskRing::kPacked}}));
+  config.is_read_only = TRY(options.flag("readonly", false));
+  config.is_direct = TRY(options.flag("direct", false));
+  config.queues = static_cast<u16>(TRY(options.number("queues", 1, 1, DiskConfig::kMaxQueues)));
+  config.bandwidth = TRY(options.size("bandwidth", 0));
+  config.operations = TRY(options.number("iops", 0, 0, kMaxRate));
   TRY_VOID(check(config));
   return config;
 }

@@ -1,16 +1,13 @@
 // DiskConfig: what the user asked for with one --disk option.
 #pragma once
 
+#include <array>
 #include <string>
-#include <string_view>
 
-#include "base/result.h"
+#include "base/option_list.h"
 #include "base/types.h"
 
 namespace doppel {
-
-enum class DiskTransport : u8 { kPci, kMmio };
-enum class DiskRing : u8 { kSplit, kPacked };
 
 struct DiskConfig {
   std::string target;       // a file's path, or a URI beginning with "nbd"
@@ -21,8 +18,6 @@ struct DiskConfig {
   u16 queues = 1;
   u64 bandwidth = 0;   // bytes a second; 0: no limit
   u64 operations = 0;  // a second; 0: no limit
-  DiskTransport transport = DiskTransport::kPci;
-  DiskRing ring = DiskRing::kSplit;  // kPacked: offered to the driver beside split
 
   static constexpr std::size_t kMaxSerial = 20;
   static constexpr u16 kMaxQueues = 64;
@@ -30,8 +25,12 @@ struct DiskConfig {
   bool is_network() const;
 };
 
-// `FILE_OR_URI[,id=..][,serial=..][,readonly=on|off][,direct=on|off][,queues=N][,bandwidth=SIZE][,iops=N]
-// [,transport=pci|mmio][,ring=split|packed]`. Says nothing about whether the file is there.
-Result<DiskConfig> parse_disk_option(std::string_view text);
+// The keys of a disk's option: id, serial, readonly=on|off, direct=on|off, queues=N, bandwidth=SIZE, iops=N.
+inline constexpr std::array kDiskKeys = {OptionKey{"id"},     OptionKey{"serial"}, OptionKey{"readonly"},
+                                         OptionKey{"direct"}, OptionKey{"queues"}, OptionKey{"bandwidth"},
+                                         OptionKey{"iops"}};
+
+// The subject is a file or an nbd URI. Says nothing about whether it is there.
+Result<DiskConfig> read_disk_options(const OptionList& options);
 
 }  // namespace doppel

@@ -6,6 +6,10 @@
 namespace doppel {
 namespace {
 
+Result<DiskConfig> parse_disk_option(std::string_view text) {
+  return read_disk_options(TRY(OptionList::parse("--disk", "a file or nbd URI", text, kDiskKeys)));
+}
+
 std::string error_of(std::string_view text) {
   const Result<DiskConfig> config = parse_disk_option(text);
   if (config) return "";
@@ -14,7 +18,7 @@ std::string error_of(std::string_view text) {
   return config.error().message;
 }
 
-TEST(DiskConfig, AFileAloneIsAWritableBufferedPciDisk) {
+TEST(DiskConfig, AFileAloneIsAWritableBufferedDisk) {
   const DiskConfig config = *parse_disk_option("/a/disk.img");
   EXPECT_EQ(config.target, "/a/disk.img");
   EXPECT_FALSE(config.is_read_only);
@@ -22,13 +26,11 @@ TEST(DiskConfig, AFileAloneIsAWritableBufferedPciDisk) {
   EXPECT_FALSE(config.is_network());
   EXPECT_EQ(config.queues, 1);
   EXPECT_EQ(config.bandwidth, 0u);
-  EXPECT_EQ(config.transport, DiskTransport::kPci);
-  EXPECT_EQ(config.ring, DiskRing::kSplit);
 }
 
 TEST(DiskConfig, TakesEveryKey) {
-  const DiskConfig config = *parse_disk_option(
-      "d,id=root,serial=S1,readonly=on,direct=on,queues=4,bandwidth=10M,iops=500,transport=mmio,ring=packed");
+  const DiskConfig config =
+      *parse_disk_option("d,id=root,serial=S1,readonly=on,direct=on,queues=4,bandwidth=10M,iops=500");
   EXPECT_EQ(config.id, "root");
   EXPECT_EQ(config.serial, "S1");
   EXPECT_TRUE(config.is_read_only);
@@ -36,8 +38,6 @@ TEST(DiskConfig, TakesEveryKey) {
   EXPECT_EQ(config.queues, 4);
   EXPECT_EQ(config.bandwidth, 10 * kMiB);
   EXPECT_EQ(config.operations, 500u);
-  EXPECT_EQ(config.transport, DiskTransport::kMmio);
-  EXPECT_EQ(config.ring, DiskRing::kPacked);
 }
 
 TEST(DiskConfig, TheSerialIsTheIdWhenNotGiven) {
@@ -53,15 +53,11 @@ TEST(DiskConfig, KnowsNetworkDisks) {
 
 TEST(DiskConfig, RefusesBadInput) {
   EXPECT_EQ(error_of(""), "--disk '': begins without a file or nbd URI");
-  EXPECT_EQ(
-      error_of("d,colour=red"),
-      "--disk: no key 'colour'; it knows id, serial, readonly, direct, queues, bandwidth, iops, transport, "
-      "ring");
+  EXPECT_EQ(error_of("d,colour=red"),
+            "--disk: no key 'colour'; it knows id, serial, readonly, direct, queues, bandwidth, iops");
   EXPECT_EQ(error_of("d,id=a,id=b"), "--disk: id is given twice");
   EXPECT_EQ(error_of("d,readonly=yes"), "--disk: readonly=yes: give on or off");
   EXPECT_EQ(error_of("d,queues=0"), "--disk: queues=0: give a number from 1 to 64");
-  EXPECT_EQ(error_of("d,transport=scsi"), "--disk: transport=scsi: give pci or mmio");
-  EXPECT_EQ(error_of("d,ring=round"), "--disk: ring=round: give split or packed");
   EXPECT_EQ(error_of("d,bandwidth=-1"), "--disk: bandwidth=-1: give a size in bytes, or with K, M or G");
   EXPECT_EQ(error_of("d,serial=123456789012345678901"),
             "--disk: serial=123456789012345678901: give at most 20 printable characters");

@@ -33,9 +33,4 @@ struct AcpiConfig {
 };
 inline constexpr unsigned kMaxAcpiCpus = 1024;
 
-// The general-purpose event that says that the generation identifier changed.
-inline constexpr u8 kGenerationGpe = 5;
-// The same for the clock page.
-inline constexpr u8 kClockGpe = 6;
-
 }  // namespace doppel

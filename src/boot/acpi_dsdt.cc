@@ -89,11 +89,11 @@ std::vector<u8> build_dsdt_aml(const AcpiConfig& config) {
   if (config.has_hpet) add(bus, hpet());
   if (config.generation_page != 0) {
     add(bus, generation_device(config.generation_page));
-    add(events, change_event(kGenerationGpe, "\\_SB_.VGEN"));
+    add(events, change_event(kGpeGeneration, "\\_SB_.VGEN"));
   }
   if (config.clock_page != 0) {
     add(bus, clock_device(config.clock_page));
-    add(events, change_event(kClockGpe, "\\_SB_.VCLK"));
+    add(events, change_event(kGpeClock, "\\_SB_.VCLK"));
   }
   for (unsigned i = 0; i < config.virtio_mmio.size(); ++i) add(bus, virtio_mmio(i, config.virtio_mmio[i]));
   for (unsigned i = 0; i < config.cpu_count; ++i) add(bus, processor(i));

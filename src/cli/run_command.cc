@@ -145,7 +145,7 @@ Result<int> run_machine(RunOptions& options) {
   // Typed input has no place in a run that is to repeat exactly.
   if (config.clock == ClockSource::kHost) {
     TRY_VOID(terminal.start([&](std::span<const u8> typed) { return control.execute(TypeCharacters{typed}); },
-                            [&] { control.execute(Quit{}); }));
+                            [&] { control.execute(Quit{}); }, [&] { control.execute(PressPowerButton{}); }));
   }
   std::unique_ptr<gdb::GdbServer> debugger = TRY(start_debugger(control, options));
   const RunResult result = control.run(max_instructions);

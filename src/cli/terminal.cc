@@ -19,9 +19,11 @@ constexpr int kRetryTime = 20;  // milliseconds until input that was not taken i
 
 Terminal::~Terminal() { stop(); }
 
-Result<void> Terminal::start(Typed typed, std::function<void()> quit) {
+Result<void> Terminal::start(Typed typed, std::function<void()> quit,
+                             std::function<void()> press_power_button) {
   typed_ = std::move(typed);
   quit_ = std::move(quit);
+  press_power_button_ = std::move(press_power_button);
   wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
   if (!wake_.is_valid()) return fail("console: eventfd: {}", std::strerror(errno));
   TRY_VOID(watch_signals());
@@ -31,13 +33,13 @@ Result<void> Terminal::start(Typed typed, std::function<void()> quit) {
 }
 
 Result<void> Terminal::watch_signals() {
-  sigset_t ending;
-  ::sigemptyset(&ending);
-  for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGQUIT}) ::sigaddset(&ending, signal);
-  if (report_) ::sigaddset(&ending, SIGUSR1);
-  signals_ = UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK));
+  sigset_t watched;
+  ::sigemptyset(&watched);
+  for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGPWR}) ::sigaddset(&watched, signal);
+  if (report_) ::sigaddset(&watched, SIGUSR1);
+  signals_ = UniqueFd(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_.is_valid()) return fail("console: signalfd: {}", std::strerror(errno));
-  ::pthread_sigmask(SIG_BLOCK, &ending, &saved_signals_);
+  ::pthread_sigmask(SIG_BLOCK, &watched, &saved_signals_);
   return {};
 }
 
@@ -110,8 +112,13 @@ void Terminal::offer_waiting() {
 void Terminal::take_signal() {
   signalfd_siginfo information;
   if (::read(signals_.get(), &information, sizeof(information)) != sizeof(information)) return;
-  if (information.ssi_signo == SIGUSR1) return report_();
-  received_signal_ = static_cast<int>(information.ssi_signo);
+  const int signal = static_cast<int>(information.ssi_signo);
+  if (signal == SIGPWR) {
+    press_power_button_();
+    return;
+  }
+  if (signal == SIGUSR1) return report_();
+  received_signal_ = signal;
   quit_();
 }
 

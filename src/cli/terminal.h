@@ -17,8 +17,8 @@ namespace doppel {
 
 // Standard input and output. On a terminal: raw mode, Ctrl-A x leaves, Ctrl-A a (or Ctrl-A twice) types
 // Ctrl-A; otherwise a plain byte stream. Reads on a thread of its own and hands over what was typed. SIGTERM,
-// SIGHUP, SIGINT and SIGQUIT leave like Ctrl-A x, so that the terminal is always restored. Owned by the
-// command that runs the machine.
+// SIGHUP, SIGINT and SIGQUIT leave like Ctrl-A x, so that the terminal is always restored; SIGPWR presses the
+// power button. Owned by the command that runs the machine.
 class Terminal final : public CharacterSink {
  public:
   // Takes a prefix of what was typed and returns its length; the rest is offered again.
@@ -29,9 +29,9 @@ class Terminal final : public CharacterSink {
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
 
-  // `typed` and `quit` are called on the reading thread. To be called before other threads exist: they must
-  // not take the signals.
-  Result<void> start(Typed typed, std::function<void()> quit);
+  // All are called on the reading thread. To be called before other threads exist: they must not take the
+  // signals.
+  Result<void> start(Typed typed, std::function<void()> quit, std::function<void()> press_power_button);
   // What SIGUSR1 means, on the reading thread; before start().
   void on_report_signal(std::function<void()> callback) { report_ = std::move(callback); }
   void stop();
@@ -52,6 +52,7 @@ class Terminal final : public CharacterSink {
 
   Typed typed_;
   std::function<void()> quit_;
+  std::function<void()> press_power_button_;
   std::function<void()> report_;
   std::thread reader_;
   UniqueFd wake_;     // eventfd that ends the reader

@@ -2,6 +2,7 @@
 #include "devices/acpi_pm.h"
 
 #include "base/log.h"
+#include "base/verify.h"
 
 namespace doppel {
 
@@ -154,6 +155,12 @@ void AcpiPm::write_smi_command(u8 value) {
 
 void AcpiPm::press_power_button() {
   latched_status_ |= kEventPowerButton;
+  update_sci();
+}
+
+void AcpiPm::raise_general_event(unsigned index) {
+  VERIFY(index < 8 * sizeof(gpe_status_));
+  gpe_status_ |= static_cast<u16>(1 << index);
   update_sci();
 }
 

@@ -100,6 +100,18 @@ TEST_F(AcpiPmDevice, PowerButtonIsSilentInLegacyMode) {
   EXPECT_TRUE(sci_.is_high());
 }
 
+TEST_F(AcpiPmDevice, GeneralEventInterruptsUntilCleared) {
+  enable_acpi();
+  out(kGpe, 0);
+  pm_.raise_general_event(5);
+  EXPECT_FALSE(sci_.is_high());
+  out(kGpe + 2, 1 << 5);
+  EXPECT_TRUE(sci_.is_high());
+  EXPECT_EQ(in(kGpe), 1u << 5);
+  out(kGpe, 1 << 5);
+  EXPECT_FALSE(sci_.is_high());
+}
+
 TEST_F(AcpiPmDevice, SleepTypeFivePowersOff) {
   out(kControl, (5 << 10) | (1 << 13));
   EXPECT_EQ(machine_.reason(), StopReason::kPowerOff);

@@ -72,6 +72,7 @@ class Bench {
   }
   u64 disturb(u64 value) {
     if (parts_.power_button != nullptr) parts_.power_button->press_power_button();
+    if (parts_.general_events != nullptr) parts_.general_events->raise_general_event(value % 16);
     if (parts_.console_input == nullptr) return 0;
     if (value % 4 == 0) return parts_.console_input->receive_break();
     return parts_.console_input->receive(static_cast<u8>(value));

@@ -46,6 +46,9 @@ inline constexpr PortRange kGpe0Ports{0x620, 4};
 inline constexpr u8 kSmiCommandAcpiDisable = 0xf0;
 inline constexpr u8 kSmiCommandAcpiEnable = 0xf1;
 inline constexpr u8 kSleepTypeS5 = 5;
+// General-purpose events: the generation identifier and the clock page changed.
+inline constexpr u8 kGpeGeneration = 5;
+inline constexpr u8 kGpeClock = 6;
 inline constexpr u8 kResetControlHardReset = 0x06;
 
 inline constexpr u8 kRtcCenturyIndex = 0x32;  // CMOS byte of the century, BCD

@@ -52,9 +52,10 @@ MadeDevice make_uart(const DeviceEnvironment& environment) {
 
 MadeDevice make_acpi_pm(const DeviceEnvironment& environment) {
   auto pm = std::make_unique<AcpiPm>(environment.timers, environment.isa_irq(kIrqSci), environment.machine);
-  PowerButton* button = pm.get();
+  AcpiPm* view = pm.get();
   MadeDevice made = plain(std::move(pm));
-  made.power_button = button;
+  made.power_button = view;
+  made.general_events = view;
   return made;
 }
 
@@ -109,7 +110,8 @@ DeviceParts make_device(const DeviceRow& row, const DeviceEnvironment& environme
                     .windows = {},
                     .ranges = {},
                     .console_input = made.console_input,
-                    .power_button = made.power_button};
+                    .power_button = made.power_button,
+                    .general_events = made.general_events};
   for (const DeviceRange& range : row.ranges) {
     BusDevice* device = made.bus_device;
     if (range.device_offset != 0) {

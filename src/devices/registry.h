@@ -10,6 +10,7 @@
 #include "base/timer_queue.h"
 #include "bus/bus_device.h"
 #include "devices/console.h"
+#include "devices/general_events.h"
 #include "devices/machine_control.h"
 #include "devices/power_button.h"
 #include "state/state_visitor.h"
@@ -44,6 +45,7 @@ struct MadeDevice {
   BusDevice* bus_device;
   ConsoleInput* console_input = nullptr;
   PowerButton* power_button = nullptr;
+  GeneralEvents* general_events = nullptr;
 };
 
 // One kind of device. `irqs` are for the reader and for conflict checks; the maker asks for the lines itself.
@@ -72,6 +74,7 @@ struct DeviceParts {
   std::vector<MappedRange> ranges;
   ConsoleInput* console_input;  // null unless the device takes console input
   PowerButton* power_button;    // null unless the device has one
+  GeneralEvents* general_events;
 };
 
 DeviceParts make_device(const DeviceRow& row, const DeviceEnvironment& environment);

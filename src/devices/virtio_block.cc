@@ -151,11 +151,13 @@ void VirtioBlock::process_all() {
   notify_queues();
 }
 
-// While the rate limit holds requests back the driver need not notify: the timer looks again.
+// While the rate limit holds requests back the driver need not notify: the timer looks again. It also does
+// after a queue's worth of requests: a driver that refills its queue all the time must not keep the lock.
 void VirtioBlock::process_queue(unsigned index) {
   if (host_ == nullptr || limit_timer_.is_armed()) return;
   VirtQueue& queue = host_->queue(index);
   queue.disable_notifications();
+  unsigned taken = 0;
   do {
     while (auto chain = queue.pop()) {
       VirtioBlockRequest& request = *take_request();
@@ -168,6 +170,7 @@ void VirtioBlock::process_queue(unsigned index) {
         return;
       }
       start(request, action);
+      if (++taken == kQueueSize) return limit_timer_.arm(timers_.now());
     }
   } while (queue.enable_notifications());
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "devices/virtio_block_option.h"
 #include "devices/virtio_fs.h"
 #include "devices/virtio_net_option.h"
 #include "devices/virtio_options.h"
@@ -21,6 +22,10 @@ Result<VirtioPlacement> parse_placement(const OptionList& options) {
 
 std::span<const VirtioRow> virtio_rows() {
   static constexpr auto kRows = std::to_array<VirtioRow>({
+      {"--disk",
+       "disk: FILE or nbd URI[,id=..][,serial=..][,readonly=on|off][,direct=on|off][,queues=N]"
+       "[,bandwidth=SIZE][,iops=N]",
+       make_virtio_block},
       {"--net",
        "network card: user[,hostfwd=tcp:[ADDRESS]:PORT-:PORT]..., tap,ifname=NAME or "
        "socket,listen=PATH|connect=PATH",

@@ -203,9 +203,7 @@ InterruptLine* Hpet::line_of(unsigned index) {
   if (comparators_[index].is_message()) return nullptr;
   if (replaces_legacy() && index == 0) return &wiring_.isa0;
   if (replaces_legacy() && index == 1) return &wiring_.isa8;
-  if (comparators_[index].route() == 14) return &wiring_.input14;
-  if (comparators_[index].route() == 15) return &wiring_.input15;
-  return nullptr;
+  return comparators_[index].route() == HpetComparator::kInput ? &wiring_.input : nullptr;
 }
 
 void Hpet::update_lines() {
@@ -218,8 +216,7 @@ void Hpet::update_lines() {
   };
   wiring_.isa0.set_level(replaces_legacy() ? is_raised(wiring_.isa0) : pit_input_.is_high);
   wiring_.isa8.set_level(replaces_legacy() ? is_raised(wiring_.isa8) : rtc_input_.is_high);
-  wiring_.input14.set_level(is_raised(wiring_.input14));
-  wiring_.input15.set_level(is_raised(wiring_.input15));
+  wiring_.input.set_level(is_raised(wiring_.input));
 }
 
 void Hpet::visit_state(StateVisitor& visitor) {

@@ -12,12 +12,11 @@
 namespace doppel {
 
 // Where the HPET's interrupts lead: the lines of the 8254 (ISA interrupt 0) and of the RTC (8), and the I/O
-// APIC inputs of HpetComparator::kRoutes.
+// APIC input HpetComparator::kInput.
 struct HpetWiring {
   InterruptLine& isa0;
   InterruptLine& isa8;
-  InterruptLine& input14;
-  InterruptLine& input15;
+  InterruptLine& input;
   MsiSink& messages;
 };
 

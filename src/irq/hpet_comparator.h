@@ -16,8 +16,9 @@ class HpetComparator {
   // Matches closer together than this (10 microseconds) are merged, so that a guest cannot make the machine
   // do nothing but fire timers.
   static constexpr u64 kMinSpacing = 1000;
-  // The I/O APIC inputs that a timer may be routed to, one bit each.
-  static constexpr u32 kRoutes = 1 << 14 | 1 << 15;
+  // The I/O APIC inputs that a timer may be routed to, one bit each: that of the coprocessor in old PCs.
+  static constexpr unsigned kInput = 13;
+  static constexpr u32 kRoutes = 1 << kInput;
 
   void reset();
 

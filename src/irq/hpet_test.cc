@@ -20,7 +20,7 @@ constexpr u64 kLevel = 1 << 1;
 constexpr u64 kPeriodic = 1 << 3;
 constexpr u64 kSetAccumulator = 1 << 6;
 constexpr u64 kForce32Bits = 1 << 8;
-constexpr u64 kRoute14 = 14 << 9;
+constexpr u64 kRouted = 13 << 9;
 constexpr u64 kMessages = 1 << 14;
 
 constexpr u64 timer_config(unsigned index) { return 0x100 + 0x20 * index; }
@@ -50,16 +50,15 @@ class HpetTest : public testing::Test {
   TimerQueue timers{inputs};
   FakeLine isa0;
   FakeLine isa8;
-  FakeLine input14;
-  FakeLine input15;
+  FakeLine input;
   FakeMessages messages;
-  Hpet hpet{timers, {isa0, isa8, input14, input15, messages}};
+  Hpet hpet{timers, {isa0, isa8, input, messages}};
 };
 
 TEST_F(HpetTest, DescribesItself) {
   EXPECT_EQ(get(0), u64{10'000'000} << 32 | 0x8086a201);
   EXPECT_EQ(read32(hpet, 4), 10'000'000u);
-  EXPECT_EQ(get(timer_config(2)), 0x0000c00000008030u);
+  EXPECT_EQ(get(timer_config(2)), 0x0000200000008030u);
   EXPECT_EQ(get(timer_comparator(0)), ~u64{0});
   EXPECT_EQ(get(timer_config(3)), 0u);
 }
@@ -88,94 +87,94 @@ TEST_F(HpetTest, CounterIsWritableWhileHalted) {
 }
 
 TEST_F(HpetTest, OneShotFiresOnce) {
-  set(timer_config(0), kInterrupt | kRoute14);
+  set(timer_config(0), kInterrupt | kRouted);
   set(timer_comparator(0), 100);
   set(kConfig, kEnable);
   go(99);
-  EXPECT_EQ(input14.rises, 0);
+  EXPECT_EQ(input.rises, 0);
   go(100);
-  EXPECT_EQ(input14.rises, 1);
-  EXPECT_FALSE(input14.is_high);
+  EXPECT_EQ(input.rises, 1);
+  EXPECT_FALSE(input.is_high);
   go(100'000);
-  EXPECT_EQ(input14.rises, 1);
+  EXPECT_EQ(input.rises, 1);
 }
 
 TEST_F(HpetTest, MaskedTimerDoesNotFire) {
-  set(timer_config(0), kRoute14);
+  set(timer_config(0), kRouted);
   set(timer_comparator(0), 100);
   set(kConfig, kEnable);
   go(1000);
-  EXPECT_EQ(input14.rises, 0);
+  EXPECT_EQ(input.rises, 0);
   EXPECT_EQ(timers.next_deadline(), Timer::kNever);
 }
 
 TEST_F(HpetTest, ComparatorBehindTheCounterWaitsForTheWrap) {
-  set(timer_config(0), kInterrupt | kRoute14 | kForce32Bits);
+  set(timer_config(0), kInterrupt | kRouted | kForce32Bits);
   set(kCounter, 0xfffffff0);
   set(kConfig, kEnable);
   set(timer_comparator(0), 0x10);
   go(0x1f);
-  EXPECT_EQ(input14.rises, 0);
+  EXPECT_EQ(input.rises, 0);
   go(0x20);
-  EXPECT_EQ(input14.rises, 1);
+  EXPECT_EQ(input.rises, 1);
 }
 
 TEST_F(HpetTest, PeriodicTimerKeepsItsPace) {
   set(kConfig, kEnable);
-  set(timer_config(0), kInterrupt | kPeriodic | kSetAccumulator | kRoute14);
+  set(timer_config(0), kInterrupt | kPeriodic | kSetAccumulator | kRouted);
   set(timer_comparator(0), 5000);
   set(timer_comparator(0), 2000);
   go(5000);
-  EXPECT_EQ(input14.rises, 1);
+  EXPECT_EQ(input.rises, 1);
   EXPECT_EQ(get(timer_comparator(0)), 7000u);
   go(6999);
-  EXPECT_EQ(input14.rises, 1);
+  EXPECT_EQ(input.rises, 1);
   go(11'000);
-  EXPECT_EQ(input14.rises, 4);
+  EXPECT_EQ(input.rises, 4);
 }
 
 TEST_F(HpetTest, LatePeriodsAreMergedWithoutDrift) {
   set(kConfig, kEnable);
-  set(timer_config(0), kInterrupt | kPeriodic | kSetAccumulator | kRoute14);
+  set(timer_config(0), kInterrupt | kPeriodic | kSetAccumulator | kRouted);
   set(timer_comparator(0), 2000);
   inputs.set_now(Nanoseconds(10 * 9500));
   timers.run_expired(inputs.now());
-  EXPECT_EQ(input14.rises, 1);
+  EXPECT_EQ(input.rises, 1);
   EXPECT_EQ(get(timer_comparator(0)), 12'000u);
 }
 
 TEST_F(HpetTest, TinyPeriodsAreSpaced) {
   set(kConfig, kEnable);
-  set(timer_config(0), kInterrupt | kPeriodic | kSetAccumulator | kRoute14);
+  set(timer_config(0), kInterrupt | kPeriodic | kSetAccumulator | kRouted);
   set(timer_comparator(0), 1);
   go(100'000);
-  EXPECT_LE(input14.rises, 101);
+  EXPECT_LE(input.rises, 101);
 }
 
 TEST_F(HpetTest, LevelStaysUntilItsStatusIsCleared) {
-  set(timer_config(1), kInterrupt | kLevel | kRoute14);
+  set(timer_config(1), kInterrupt | kLevel | kRouted);
   set(timer_comparator(1), 10);
   set(kConfig, kEnable);
   go(20);
-  EXPECT_TRUE(input14.is_high);
+  EXPECT_TRUE(input.is_high);
   EXPECT_EQ(get(kStatus), 2u);
   set(kStatus, 1);
-  EXPECT_TRUE(input14.is_high);
+  EXPECT_TRUE(input.is_high);
   set(kStatus, 2);
-  EXPECT_FALSE(input14.is_high);
+  EXPECT_FALSE(input.is_high);
 }
 
 TEST_F(HpetTest, TimersMayShareALevel) {
-  set(timer_config(0), kInterrupt | kLevel | kRoute14);
-  set(timer_config(1), kInterrupt | kLevel | kRoute14);
+  set(timer_config(0), kInterrupt | kLevel | kRouted);
+  set(timer_config(1), kInterrupt | kLevel | kRouted);
   set(timer_comparator(0), 10);
   set(timer_comparator(1), 10);
   set(kConfig, kEnable);
   go(10);
   set(kStatus, 1);
-  EXPECT_TRUE(input14.is_high);
+  EXPECT_TRUE(input.is_high);
   set(kStatus, 2);
-  EXPECT_FALSE(input14.is_high);
+  EXPECT_FALSE(input.is_high);
 }
 
 TEST_F(HpetTest, LegacyReplacementTakesTheLinesOfPitAndRtc) {
@@ -200,13 +199,13 @@ TEST_F(HpetTest, LegacyReplacementTakesTheLinesOfPitAndRtc) {
 }
 
 TEST_F(HpetTest, RoutesThatDoNotExistAreRefused) {
-  set(timer_config(0), kInterrupt | kRoute14);
+  set(timer_config(0), kInterrupt | kRouted);
   set(timer_config(0), kInterrupt | 3 << 9);
-  EXPECT_EQ((get(timer_config(0)) >> 9) & 0x1f, 14u);
+  EXPECT_EQ((get(timer_config(0)) >> 9) & 0x1f, 13u);
 }
 
 TEST_F(HpetTest, MessagesGoToTheirAddress) {
-  set(timer_config(2), kInterrupt | kMessages | kRoute14);
+  set(timer_config(2), kInterrupt | kMessages | kRouted);
   set(timer_message(2), u64{0xfee01000} << 32 | 0x4042);
   set(timer_comparator(2), 30);
   set(kConfig, kEnable);
@@ -214,11 +213,11 @@ TEST_F(HpetTest, MessagesGoToTheirAddress) {
   EXPECT_EQ(messages.count, 1);
   EXPECT_EQ(messages.address, 0xfee01000u);
   EXPECT_EQ(messages.data, 0x4042u);
-  EXPECT_EQ(input14.rises, 0);
+  EXPECT_EQ(input.rises, 0);
 }
 
 TEST_F(HpetTest, AccessSeesWhatIsDue) {
-  set(timer_config(0), kInterrupt | kLevel | kRoute14);
+  set(timer_config(0), kInterrupt | kLevel | kRouted);
   set(timer_comparator(0), 10);
   set(kConfig, kEnable);
   inputs.set_now(Nanoseconds(1000));
@@ -233,9 +232,8 @@ TEST_F(HpetTest, StateSurvivesARoundTrip) {
   go(6000);
   FakeLine line0;
   FakeLine line8;
-  FakeLine line14;
-  FakeLine line15;
-  Hpet copy(timers, {line0, line8, line14, line15, messages});
+  FakeLine line13;
+  Hpet copy(timers, {line0, line8, line13, messages});
   ASSERT_TRUE(load(copy, save(hpet)));
   EXPECT_EQ(save(copy), save(hpet));
   go(10'000);

@@ -52,7 +52,7 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
       pic_(vcpus_.cpu(0).platform.lapic().lint(0)),
       router_(pic_, io_apic_),
       pci_(buses_, apic_bus_, router_, pic_, *memory_),
-      hpet_(timers_, {router_.isa(0), router_.isa(8), router_.isa(14), router_.isa(15), pci_.messages()}),
+      hpet_(timers_, {router_.isa(0), router_.isa(8), router_.isa(HpetComparator::kInput), pci_.messages()}),
       pit_(timers_, hpet_.pit_input()),
       system_control_(timers_, pit_),
       rtc_(timers_, hpet_.rtc_input(), {memory_->low_size(), memory_->high_size()}),
@@ -105,11 +105,16 @@ Result<void> Machine::assemble() {
     }
     if (device.console_input != nullptr) console_input_ = device.console_input;
     if (device.power_button != nullptr) power_button_ = device.power_button;
+    if (device.general_events != nullptr) general_events_ = device.general_events;
   }
   const VirtioEnvironment environment{
       .memory = *memory_, .timers = timers_, .loop = loop_.get(), .terminal = &console_};
   virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
   for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
+  const GuestPhys shared_pages = shared_pages_start(*memory_);
+  if (memory_->is_ram(shared_pages, kSharedPagesSize)) {
+    generation_.emplace(*memory_, *inputs_, shared_pages);
+  }
   if (virtio_->console_input() != nullptr) console_input_ = virtio_->console_input();
   if (console_input_ != nullptr) console_input_->on_input_space([this] { pump_console(); });
   for (Component* component : components()) component->reset();
@@ -153,6 +158,10 @@ AcpiConfig Machine::acpi_config() const {
   config.cpu_count = config_.cpus;
   config.pci_memory64_base = pci_.memory64_window().base;
   config.pci_memory64_size = pci_.memory64_window().size;
+  if (generation_) {
+    config.generation_page = generation_->identifier_page().value();
+    config.clock_page = generation_->clock_page().value();
+  }
   for (const MmioPlace& place : virtio_->mmio_places()) {
     config.virtio_mmio.push_back(
         {.address = place.address, .size = VirtioMmio::kSize, .interrupt = place.interrupt});
@@ -165,6 +174,7 @@ Result<void> Machine::load() {
   const GuestPhys acpi = acpi_area_start(*memory_);
   if (acpi.value() < memory_->low_size()) {
     tables.rsdp = TRY(install_acpi_tables(*memory_, acpi, acpi_config()));
+    if (generation_) generation_->install();
   }
   const CpuState start = TRY(load_guest(*memory_, config_.boot, tables));
   vcpus_.cpu(0).engine->load(start);

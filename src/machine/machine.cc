@@ -72,6 +72,11 @@ void Machine::press_power_button() {
   vcpus_.update_alarm();
 }
 
+void Machine::generation_changed() {
+  const std::lock_guard lock(buses_.device_lock);
+  if (generation_ && general_events_ != nullptr) generation_->change(*general_events_);
+}
+
 void Machine::pump_console() {
   if (typed_.empty() || console_input_ == nullptr) return;
   const std::size_t taken = console_input_->receive(typed_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "boot/acpi_config.h"
 #include "boot/load_guest.h"
 #include "devices/registry.h"
+#include "devices/vm_generation.h"
 #include "irq/apic_bus.h"
 #include "irq/hpet.h"
 #include "irq/io_apic.h"
@@ -41,7 +43,7 @@ struct MachineConfig {
   std::vector<unsigned> host_cpus = {};    // vCPU i runs on the (i modulo size)th of these; empty: anywhere
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
-  std::vector<DeviceOption> devices;  // in the order in which they are plugged in
+  std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
 };
 
 enum class StateScope : u8 { kAll, kRegisters };  // with RAM, or without
@@ -69,6 +71,9 @@ class Machine final : private MachineControl {
   // while the guest does not read.
   std::size_t console_input(std::span<const u8> characters);
   void press_power_button();
+  // After a saved state was loaded that another machine may continue as well: the guest learns that it is a
+  // copy.
+  void generation_changed();
 
   // pause() returns when every vCPU stands at an instruction boundary and stays there until resume(). Timers
   // stand still; other callbacks of the event loop go on. Calls nest. Not from a vCPU's thread or with the
@@ -137,7 +142,9 @@ class Machine final : private MachineControl {
   std::unique_ptr<VirtioSlots> virtio_;
   ConsoleInput* console_input_ = nullptr;
   PowerButton* power_button_ = nullptr;
-  std::vector<u8> typed_;  // with the device lock: console input not yet taken by the device
+  GeneralEvents* general_events_ = nullptr;
+  std::optional<VmGeneration> generation_;  // not in machines without an ACPI area
+  std::vector<u8> typed_;                   // with the device lock: console input not yet taken by the device
 };
 
 }  // namespace doppel

@@ -173,13 +173,12 @@ TEST_P(Queue, BusyDeviceHearsNothingWithEventIndex) {
 
 TEST_P(Queue, AnnouncesWritesToCode) {
   ASSERT_TRUE(driver_.start(features()));
-  FakeCodeListener listener;
-  memory_->set_code_write_listener(&listener);
+  FakeCodeUser user(memory_->code_frames());
   const TestPiece answer{driver_.allocate(kPageSize, kPageSize), 4, true};
-  memory_->mark_code_frame(answer.address);
+  user.mark(answer.address);
   driver_.send(0, {driver_.readable("code"), answer});
-  memory_->set_code_write_listener(nullptr);
-  EXPECT_EQ(listener.last, answer.address);
+  user.read_mail();
+  EXPECT_EQ(user.last, answer.address);
 }
 
 TEST_P(Queue, ChainOfAnEarlierLifeIsIgnored) {

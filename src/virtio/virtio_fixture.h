@@ -13,11 +13,23 @@ namespace doppel {
 
 inline constexpr u64 kEveryFeature = ~u64{0};
 
-// Hears of stores to frames marked as code. Owned by a test.
-class FakeCodeListener final : public CodeWriteListener {
+// Hears of stores to frames with code. Owned by a test.
+class FakeCodeUser final : public CodeFrameUser {
  public:
-  void code_written(GuestPhys address, u64) override { last = address; }
+  explicit FakeCodeUser(CodeFrames& frames) : frames_(frames), id_(frames.add_user(*this)) {}
+  ~FakeCodeUser() override { frames_.remove_user(id_); }
+  void mark(GuestPhys address) { frames_.mark(address.page_number(), id_); }
+  void read_mail() { frames_.handle_mail(id_); }
+
+  void code_written(u64 frame, u64, u64) override { last = GuestPhys(frame << kPageShift); }
+  void revoke_writes(u64) override {}
+  void everything_written() override {}
+  void interrupt() override {}
   GuestPhys last;
+
+ private:
+  CodeFrames& frames_;
+  CodeFrames::UserId id_;
 };
 
 // Runs each test with split and with packed rings. Guest RAM is 4 MiB; the driver takes from 1 MiB on.

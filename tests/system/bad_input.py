@@ -95,6 +95,18 @@ ARGUMENTS = {
     "command_line_too_long": ("--cmdline", "x" * 10000),
     "unknown_option": ("--no-such-option",),
     "option_without_value": ("--memory",),
+    "disk_is_missing": ("--disk", "/nonexistent/disk"),
+    "disk_is_a_directory": ("--disk", "/"),
+    "disk_is_no_multiple_of_a_sector": ("--disk", f"{GUEST}/stamp"),
+    "disk_is_a_character_device": ("--disk", "/dev/zero"),
+    "disk_is_empty": ("--disk", "/dev/null"),
+    "disk_without_name": ("--disk", ",readonly=on"),
+    "disk_with_unknown_key": ("--disk", f"{GUEST}/bench.img,colour=red"),
+    "disk_with_key_twice": ("--disk", f"{GUEST}/bench.img,queues=1,queues=1"),
+    "disk_with_bad_value": ("--disk", f"{GUEST}/bench.img,readonly=perhaps"),
+    "disk_given_twice": ("--disk", f"{GUEST}/bench.img", "--disk", f"{GUEST}/bench.img"),
+    "disk_ids_equal": ("--disk", f"{GUEST}/bench.img,readonly=on,id=a", "--disk", f"{GUEST}/bench.img,readonly=on,id=a"),
+    "disk_server_is_missing": ("--disk", "nbd+unix:///?socket=/nonexistent/socket"),
 }
 
 WHOLE_COMMANDS = {

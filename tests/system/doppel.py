@@ -84,8 +84,9 @@ class Conversation:
 class Doppel:
     """The binary under test; one object for all tests, which may run several machines from it."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, vmm="doppel"):
         self.binary = binary
+        self.vmm = vmm  # "qemu": tests of the Debian guest run it in QEMU instead
 
     def run(self, *arguments, limit=120, until=None, replies=()):
         """Runs `doppel ARGUMENTS` to its end, or until `until` is on its output; Failure after `limit` seconds.

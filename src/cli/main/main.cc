@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/log.h"
+#include "cli/image_command.h"
 #include "cli/run_command.h"
 
 // NOLINTNEXTLINE(bugprone-exception-escape): of the options only parse() throws.
@@ -16,6 +17,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "doppel 0.1.0");
   doppel::RunOptions options;
   doppel::add_run_command(app, options);
+  doppel::ImageOptions image_options;
+  const CLI::App* image = doppel::add_image_command(app, image_options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -24,7 +27,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (is_verbose) doppel::set_log_level(doppel::LogLevel::kDebug);
-  const doppel::Result<int> status = doppel::run_machine(options);
+  const doppel::Result<int> status =
+      image->parsed() ? doppel::build_image(image_options) : doppel::run_machine(options);
   if (status) return *status;
   std::fprintf(stderr, "doppel: %s\n", status.error().message.c_str());
   return status.error().is_usage ? 2 : 1;
