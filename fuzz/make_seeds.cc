@@ -61,6 +61,14 @@ void write_states(const std::string& root) {
   write_seed(root, "state_loader_fuzz", "filled", filled.take());
 }
 
+void write_packets(const std::string& root) {
+  const std::string_view session =
+      "$qSupported#37+$g#67$m10000,40#5d$Z2,1000,4#02$c#63\x03$vCont;s:1;c#c0$qRcmd,68656c70#fd";
+  write_seed(root, "gdb_packet_fuzz", "session", {session.begin(), session.end()});
+  const std::string_view bare = "vCont;s:1;c";
+  write_seed(root, "gdb_packet_fuzz", "bare", {bare.begin(), bare.end()});
+}
+
 }  // namespace
 }  // namespace doppel
 
@@ -72,5 +80,6 @@ int main(int argc, char** argv) {
   doppel::write_bzimages(argv[1]);
   doppel::write_others(argv[1]);
   doppel::write_states(argv[1]);
+  doppel::write_packets(argv[1]);
   return 0;
 }

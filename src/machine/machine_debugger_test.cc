@@ -29,7 +29,7 @@ class MachineDebuggerTest : public testing::Test {
     machine_ = std::move(*Machine::create_empty(config, console_));
     machine_->memory().write(GuestPhys(kCode), kCountingGuest);
     CpuState state;
-    machine_->vcpu().save(state);
+    reset_cpu_state(state, 0, false);
     state.segment(x86::kCs).base = 0;
     state.segment(x86::kCs).selector = 0;
     state.rip = kCode;

@@ -39,6 +39,7 @@ class VirtioPci final : public Component, private BusDevice, private VirtioInter
   std::string_view name() const override { return "virtio_pci"; }
   void reset() override;
   void visit_state(StateVisitor& visitor) override;
+  void add_metrics(MetricList& list) const override { core_.add_metrics(list); }
   void pause() override { core_.pause(); }
   void resume() override { core_.resume(); }
 
