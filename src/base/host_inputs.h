@@ -11,9 +11,7 @@ class HostInputs final : public Inputs {
   explicit HostInputs(u64 tsc_hz = 1'000'000'000);
   Nanoseconds now() override;
   u64 boot_wall_clock_seconds() override { return wall_clock_seconds_; }
-  u64 tsc() override {
-    return static_cast<u64>(static_cast<u128>(now().count()) * tsc_hz_ / 1'000'000'000);
-  }
+  u64 tsc() override { return static_cast<u64>(static_cast<u128>(now().count()) * tsc_hz_ / 1'000'000'000); }
   u64 tsc_hz() const override { return tsc_hz_; }
   void entropy(std::span<u8> out) override;
 

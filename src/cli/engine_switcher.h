@@ -9,8 +9,8 @@
 
 namespace doppel {
 
-// For `--switch-every`: a test that the state of a machine is complete. Owned by the command line while the machine
-// runs; `change` is called on a thread of its own.
+// For `--switch-every`: a test that the state of a machine is complete. Owned by the command line while the
+// machine runs; `change` is called on a thread of its own.
 class EngineSwitcher {
  public:
   EngineSwitcher(std::chrono::milliseconds period, std::function<void()> change);

@@ -3,7 +3,10 @@
 
 #include <cstdio>
 
+#include "cli/engine_switcher.h"
+#include "cli/host_cpu_list.h"
 #include "cli/terminal.h"
+#include "front/gdb/server.h"
 
 namespace doppel {
 namespace {
@@ -13,6 +16,7 @@ constexpr int kStatusReset = 4;
 constexpr int kStatusGuestPanic = 6;
 constexpr int kStatusTripleFault = 8;
 constexpr int kStatusHalted = 10;
+constexpr u64 kLongestSwitchPeriod = 3'600'000;
 constexpr int kStatusSignal = 128;  // plus the signal's number, as shells count
 
 int exit_status(const RunResult& result) {
@@ -58,6 +62,20 @@ class WatchingSink final : public CharacterSink {
 // fmt would throw when nobody reads.
 void print(std::FILE* stream, const std::string& text) { std::fputs(text.c_str(), stream); }
 
+// Null when no debugger is wanted.
+Result<std::unique_ptr<gdb::GdbServer>> start_debugger(Control& control, const RunOptions& options) {
+  if (options.gdb.empty()) {
+    if (options.gdb_waits) return fail_usage("--gdb-wait: say with --gdb where the debugger may attach");
+    return nullptr;
+  }
+  std::unique_ptr<gdb::GdbServer> server = TRY(gdb::GdbServer::create(options.gdb));
+  control.set_debug_listener([plain = server.get()](const DebugStop& stop) { plain->stopped(stop); });
+  if (options.gdb_waits) TRY_VOID(control.execute(PauseForDebug{}));
+  server->start([&control](const DebugCommand& command) { return control.execute(command); });
+  print(stderr, fmt::format("doppel: gdb may attach at {}\n", server->address()));
+  return server;
+}
+
 void print_results(Control& control, const RunOptions& options) {
   if (options.prints_statistics) print(stderr, control.statistics_text());
   if (options.prints_hash) print(stdout, fmt::format("state hash {:016x}\n", control.state_hash()));
@@ -76,8 +94,11 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--module", boot.modules, "Multiboot module: file and arguments; may be repeated");
   run->add_option("--protocol", options.protocol, "auto, pvh, linux64, linux32, multiboot or flat");
   run->add_option("--memory", options.memory, "RAM, for example 512M");
-  run->add_option("--cpus", options.machine.cpus, "Number of CPUs");
-  run->add_option("--engine", options.engine, "auto or interp");
+  run->add_option("--cpus", options.machine.cpus, "Number of CPUs, 1 to 64");
+  run->add_option("--pin", options.pin, "Host CPUs for the CPUs in turn, such as 0,2-5");
+  run->add_option("--engine", options.engine, "auto, interp or kvm");
+  run->add_option("--switch-every", options.switch_every,
+                  "Change between interp and kvm after this many milliseconds, again and again");
   run->add_option("--cpu", options.machine.cpu_template,
                   "CPU template: host, x86-64-v2 or x86-64-v3, with changes such as ,+la57,-avx");
   for (const VirtioRow& row : virtio_rows()) {
@@ -99,6 +120,10 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_flag("--print-state", options.prints_state,
                 "Print the machine's registers and device state at the end");
   run->add_flag("--stats", options.prints_statistics, "Print statistics at the end");
+  run->add_option("--stats-file", options.statistics_path,
+                  "Write statistics for Prometheus to this file, on SIGUSR1 and at the end");
+  run->add_option("--gdb", options.gdb, "Let gdb attach: tcp:ADDRESS:PORT or unix:PATH");
+  run->add_flag("--gdb-wait", options.gdb_waits, "Start stopped, until gdb lets the machine run");
   return run;
 }
 
@@ -106,28 +131,46 @@ Result<int> run_machine(RunOptions& options) {
   MachineConfig& config = options.machine;
   config.memory_bytes = TRY(parse_size(options.memory));
   config.boot.protocol = TRY(parse_boot_protocol(options.protocol));
-  if (options.engine != "auto" && options.engine != "interp") {
-    return fail_usage("--engine {}: give auto or interp", options.engine);
+  config.engine = TRY(parse_engine(options.engine));
+  u64 switch_period = 0;
+  if (!options.switch_every.empty()) {
+    switch_period = TRY(parse_count("--switch-every", options.switch_every));
+    if (switch_period == 0 || switch_period > kLongestSwitchPeriod) {
+      return fail_usage("--switch-every {}: give 1 to {} milliseconds", switch_period, kLongestSwitchPeriod);
+    }
+    config.is_switchable = true;
   }
   if (options.clock != "host" && options.clock != "instructions") {
     return fail_usage("--clock {}: give host or instructions", options.clock);
   }
+  config.host_cpus = TRY(parse_host_cpus(options.pin));
   config.clock = options.clock == "host" ? ClockSource::kHost : ClockSource::kInstructions;
   u64 max_instructions = ~u64{0};
   if (!options.max_instructions.empty()) {
     max_instructions = TRY(parse_count("--max-instructions", options.max_instructions));
+    config.counts_instructions = true;
   }
   Terminal terminal;
   WatchingSink console(terminal, options.exit_on);
   Control control = TRY(Control::create(config, console));
   console.on_found([&] { control.execute(QuitFromConsole{}); });
+  if (!options.statistics_path.empty())
+    terminal.on_report_signal([&] { control.execute(WriteStatistics{options.statistics_path}); });
   // Typed input has no place in a run that is to repeat exactly.
   if (config.clock == ClockSource::kHost) {
     TRY_VOID(terminal.start([&](std::span<const u8> typed) { return control.execute(TypeCharacters{typed}); },
                             [&] { control.execute(Quit{}); }, [&] { control.execute(PressPowerButton{}); }));
   }
+  std::unique_ptr<gdb::GdbServer> debugger = TRY(start_debugger(control, options));
+  std::optional<EngineSwitcher> switcher;
+  if (switch_period != 0) {
+    switcher.emplace(std::chrono::milliseconds(switch_period), [&] { control.execute(SwitchEngine{}); });
+  }
   const RunResult result = control.run(max_instructions);
+  switcher.reset();
+  debugger.reset();
   terminal.stop();
+  if (!options.statistics_path.empty()) control.execute(WriteStatistics{options.statistics_path});
   print_results(control, options);
   if (terminal.received_signal() != 0) return kStatusSignal + terminal.received_signal();
   return exit_status(result);

@@ -36,6 +36,7 @@ Result<void> Terminal::watch_signals() {
   sigset_t watched;
   ::sigemptyset(&watched);
   for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGPWR}) ::sigaddset(&watched, signal);
+  if (report_) ::sigaddset(&watched, SIGUSR1);
   signals_ = UniqueFd(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_.is_valid()) return fail("console: signalfd: {}", std::strerror(errno));
   ::pthread_sigmask(SIG_BLOCK, &watched, &saved_signals_);
@@ -112,10 +113,8 @@ void Terminal::take_signal() {
   signalfd_siginfo information;
   if (::read(signals_.get(), &information, sizeof(information)) != sizeof(information)) return;
   const int signal = static_cast<int>(information.ssi_signo);
-  if (signal == SIGPWR) {
-    press_power_button_();
-    return;
-  }
+  if (signal == SIGPWR) return press_power_button_();
+  if (signal == SIGUSR1) return report_();
   received_signal_ = signal;
   quit_();
 }

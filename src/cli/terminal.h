@@ -32,6 +32,8 @@ class Terminal final : public CharacterSink {
   // All are called on the reading thread. To be called before other threads exist: they must not take the
   // signals.
   Result<void> start(Typed typed, std::function<void()> quit, std::function<void()> press_power_button);
+  // What SIGUSR1 means, on the reading thread; before start().
+  void on_report_signal(std::function<void()> callback) { report_ = std::move(callback); }
   void stop();
   // The signal that made us leave; 0 if none did. After stop().
   int received_signal() const { return received_signal_; }
@@ -51,6 +53,7 @@ class Terminal final : public CharacterSink {
   Typed typed_;
   std::function<void()> quit_;
   std::function<void()> press_power_button_;
+  std::function<void()> report_;
   std::thread reader_;
   UniqueFd wake_;     // eventfd that ends the reader
   UniqueFd signals_;  // signalfd

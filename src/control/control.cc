@@ -1,10 +1,27 @@
 // Commands to calls.
 #include "control/control.h"
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "base/log.h"
 #include "state/state_digest.h"
 
 namespace doppel {
 namespace {
+
+// Readers see the old contents or the new ones.
+Result<void> replace_file(const std::string& path, const std::string& text) {
+  const std::string fresh = path + ".new";
+  std::FILE* file = std::fopen(fresh.c_str(), "we");
+  if (file == nullptr) return fail("statistics: {}: {}", fresh, std::strerror(errno));
+  const bool is_written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (std::fclose(file) != 0 || !is_written) return fail("statistics: {}: {}", fresh, std::strerror(errno));
+  if (std::rename(fresh.c_str(), path.c_str()) != 0)
+    return fail("statistics: {}: {}", path, std::strerror(errno));
+  return {};
+}
 
 struct Executor {
   Machine& machine;
@@ -22,6 +39,21 @@ struct Executor {
     machine.stop_soon();
     return 0;
   }
+  std::size_t operator()(const WriteStatistics& command) {
+    machine.pause();
+    MetricList list;
+    machine.add_metrics(list);
+    machine.resume();
+    const Result<void> done = replace_file(command.path, list.prometheus_text());
+    if (!done) LOG_ERROR("{}", done.error().message);
+    return done ? 1 : 0;
+  }
+  std::size_t operator()(const SwitchEngine& command) {
+    const Engine other = machine.engine() == Engine::kKvm ? Engine::kInterp : Engine::kKvm;
+    const Result<void> done = machine.switch_engine(command.engine.value_or(other));
+    if (!done) LOG_WARNING("{}", done.error().message);
+    return done ? 1 : 0;
+  }
 };
 
 }  // namespace
@@ -31,6 +63,12 @@ Result<Control> Control::create(const MachineConfig& config, CharacterSink& cons
 }
 
 std::size_t Control::execute(const Command& command) { return std::visit(Executor{*machine_}, command); }
+
+std::string Control::statistics_text() {
+  MetricList list;
+  machine_->add_metrics(list);
+  return machine_->statistics_text() + list.table_text();
+}
 
 std::string Control::state_text() {
   StatePrinter printer;

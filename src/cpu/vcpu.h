@@ -17,13 +17,13 @@ namespace doppel {
 
 // Why an engine returned to the machine.
 enum class ExitReason : u8 {
-  kBudget,    // the instruction budget is used up
-  kKicked,    // kick() was called
-  kHalted,    // HLT or MWAIT: nothing to do until an interrupt
-  kShutdown,  // triple fault
-  kStopped,   // the platform asked the machine to stop during an access (power-off, reset, debug exit)
+  kBudget,       // the instruction budget is used up
+  kKicked,       // kick() was called
+  kHalted,       // HLT or MWAIT: nothing to do until an interrupt
+  kShutdown,     // triple fault
+  kStopped,      // the platform asked the machine to stop during an access (power-off, reset, debug exit)
   kUnsupported,  // this engine cannot execute the next instruction; another one can
-  kDebug,     // what set_debug() asked for happened: see Exit::debug
+  kDebug,        // what set_debug() asked for happened: see Exit::debug
 };
 
 struct Exit {

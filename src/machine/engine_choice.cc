@@ -8,8 +8,8 @@
 namespace doppel {
 namespace {
 
-// The instruction sets that a named level promises to programs must be there; of the host's own processor a guest
-// gets what KVM passes on.
+// The instruction sets that a named level promises to programs must be there; of the host's own processor a
+// guest gets what KVM passes on.
 Result<void> check_level(const kvm::KvmDevice& device, std::string_view cpu_template) {
   if (cpu_template.starts_with("host")) return {};
   const x86::CpuidTable table = TRY(x86::CpuidTable::create(cpu_template, {}));
@@ -53,14 +53,17 @@ Result<EngineChoice> parse_engine(std::string_view name) {
 
 Result<EnginePlan> plan_engines(const EngineRequest& request, Inputs& inputs) {
   const bool needs_kvm = request.choice == EngineChoice::kKvm || request.is_switchable;
-  if (needs_kvm && request.counts_time_in_instructions) {
-    return fail_usage("engine kvm: it does not count instructions, so --clock instructions needs --engine interp");
+  if (needs_kvm && request.counts_instructions) {
+    return fail_usage(
+        "engine kvm: it does not count instructions; "
+        "--clock instructions and --max-instructions need --engine interp");
   }
   if (needs_kvm) {
     kvm::KvmDevice device = TRY(open_kvm(request));
-    return plan_with(std::move(device), request.choice == EngineChoice::kInterp ? Engine::kInterp : Engine::kKvm);
+    return plan_with(std::move(device),
+                     request.choice == EngineChoice::kInterp ? Engine::kInterp : Engine::kKvm);
   }
-  if (request.choice == EngineChoice::kInterp || request.counts_time_in_instructions ||
+  if (request.choice == EngineChoice::kInterp || request.counts_instructions ||
       !kvm::KvmDevice::is_processor_capable()) {
     return EnginePlan{};
   }

@@ -17,8 +17,8 @@ Result<EngineChoice> parse_engine(std::string_view name);
 
 struct EngineRequest {
   EngineChoice choice = EngineChoice::kAuto;
-  bool is_switchable = false;  // KVM may be asked for later
-  bool counts_time_in_instructions = false;
+  bool is_switchable = false;        // KVM may be asked for later
+  bool counts_instructions = false;  // as a clock or to stop
   std::string_view cpu_template;
 };
 
@@ -27,7 +27,7 @@ struct EnginePlan {
   Engine first = Engine::kInterp;
   std::optional<kvm::KvmDevice> kvm;  // when KVM may run the machine, now or later
   u64 tsc_hz = 1'000'000'000;
-  x86::FeatureSet removed;      // from CPUID
+  x86::FeatureSet removed;       // from CPUID
   u32 removed_kvm_features = 0;  // from CPUID.40000001H:EAX
 };
 

@@ -18,9 +18,9 @@ std::string_view engine_name(Engine engine);
 // Makes one vCPU of an engine; empty where the machine was made without that engine.
 using EngineMaker = std::function<Result<std::unique_ptr<Vcpu>>()>;
 
-// Stands before the engines of one vCPU and passes everything on to the one in use. The interpreter also executes
-// the instructions that another engine cannot, one by one. Owned by the machine; called as Vcpu says, and
-// switch_to() while nothing runs.
+// Stands before the engines of one vCPU and passes everything on to the one in use. The interpreter also
+// executes the instructions that another engine cannot, one by one. Owned by the machine; called as Vcpu
+// says, and switch_to() while nothing runs.
 class EngineVcpu final : public Vcpu {
  public:
   // `makers` in the order of Engine.

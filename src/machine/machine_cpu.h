@@ -20,6 +20,8 @@ struct MachineCpu {
   std::condition_variable wake;  // for a vCPU that sleeps in a halt or is held by a pause
   bool is_woken = false;         // something may have ended the halt since the vCPU last looked
   bool is_inside = false;        // the engine runs
+  bool is_held = false;          // a debugger lets others run, but not this one
+  bool is_asleep = false;        // in a halt
   u64 counted = 0;               // instructions retired when the engine last came back
 };
 

@@ -13,7 +13,9 @@ VcpuPlatform::VcpuPlatform(u32 id, const World& world)
       buses_(world.buses),
       cpuid_(world.cpuid),
       events_(world.events),
+      is_crowded_(world.is_crowded),
       inputs_(world.timers.inputs()),
+      accounts_(inputs_),
       lapic_(id, world.apic_bus, world.timers, *this),
       paravirt_(world.memory, inputs_, world.apic_bus, lapic_) {}
 
@@ -23,24 +25,31 @@ bool VcpuPlatform::is_apic_page(GuestPhys address) const {
 }
 
 void VcpuPlatform::read_mmio(GuestPhys address, std::span<u8> data) {
+  ExitAccounts::Meter meter(accounts_, ExitKind::kMmioRead);
   const std::lock_guard lock(buses_.device_lock);
-  if (is_apic_page(address))
+  if (is_apic_page(address)) {
+    meter.change(ExitKind::kApicRead);
     lapic_.read(address.page_offset(), data);
-  else
+  } else {
     buses_.memory.read(address.value(), data);
+  }
   events_.after_access(id_);
 }
 
 void VcpuPlatform::write_mmio(GuestPhys address, std::span<const u8> data) {
+  ExitAccounts::Meter meter(accounts_, ExitKind::kMmioWrite);
   const std::lock_guard lock(buses_.device_lock);
-  if (is_apic_page(address))
+  if (is_apic_page(address)) {
+    meter.change(ExitKind::kApicWrite);
     lapic_.write(address.page_offset(), data);
-  else
+  } else {
     buses_.memory.write(address.value(), data);
+  }
   events_.after_access(id_);
 }
 
 u32 VcpuPlatform::read_port(u16 port, unsigned size) {
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kPortRead);
   const std::lock_guard lock(buses_.device_lock);
   u8 data[4] = {};
   buses_.ports.read(port, {data, size});
@@ -49,6 +58,7 @@ u32 VcpuPlatform::read_port(u16 port, unsigned size) {
 }
 
 void VcpuPlatform::write_port(u16 port, unsigned size, u32 value) {
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kPortWrite);
   const std::lock_guard lock(buses_.device_lock);
   u8 data[4] = {};
   store_le({data, size}, value);
@@ -57,35 +67,43 @@ void VcpuPlatform::write_port(u16 port, unsigned size, u32 value) {
 }
 
 bool VcpuPlatform::has_interrupt() {
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kInterruptCheck);
   const std::lock_guard lock(buses_.device_lock);
   paravirt_.before_interrupt();
   return lapic_.has_interrupt();
 }
 
 std::optional<u8> VcpuPlatform::acknowledge_interrupt() {
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kInterruptTaken);
   const std::lock_guard lock(buses_.device_lock);
   const std::optional<u8> vector = lapic_.acknowledge();
-  if (vector) paravirt_.after_acknowledge();
+  if (!vector) return vector;
+  accounts_.add_interrupt(*vector);
+  paravirt_.after_acknowledge();
   return vector;
 }
 
 u8 VcpuPlatform::task_priority() {
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kTaskPriority);
   const std::lock_guard lock(buses_.device_lock);
   return lapic_.task_priority();
 }
 
 void VcpuPlatform::set_task_priority(u8 priority) {
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kTaskPriority);
   const std::lock_guard lock(buses_.device_lock);
   lapic_.set_task_priority(priority);
 }
 
 std::optional<u64> VcpuPlatform::read_msr(u32 index) {
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kMsrRead);
   const std::lock_guard lock(buses_.device_lock);
   if (const std::optional<u64> value = paravirt_.read_msr(index)) return value;
   return lapic_.read_msr(index);
 }
 
 bool VcpuPlatform::write_msr(u32 index, u64 value) {
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kMsrWrite);
   const std::lock_guard lock(buses_.device_lock);
   const std::optional<bool> answer = paravirt_.write_msr(index, value, tsc_offset_);
   const bool is_accepted = answer ? *answer : lapic_.write_msr(index, value);
@@ -106,6 +124,7 @@ void VcpuPlatform::set_tsc_offset(u64 tsc_offset) {
 u64 VcpuPlatform::hypercall(u64 number, std::span<const u64, 4> arguments) {
   // The vCPU the guest waits for may need this host CPU.
   if (number == KvmParavirt::kHypercallSchedYield) std::this_thread::yield();
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kHypercall);
   const std::lock_guard lock(buses_.device_lock);
   // hypercalls.rst KVM_HC_KICK_CPU: flags, APIC id.
   if (number == KvmParavirt::kHypercallKick && arguments[1] <= 0xff) {
@@ -122,7 +141,10 @@ u64 VcpuPlatform::entropy() {
   return value;
 }
 
-void VcpuPlatform::relax() { std::this_thread::yield(); }
+void VcpuPlatform::relax() {
+  const ExitAccounts::Meter meter(accounts_, ExitKind::kPause);
+  if (is_crowded_) std::this_thread::yield();
+}
 
 void VcpuPlatform::interrupt_changed() {
   if (vcpu_ == nullptr) return;

@@ -8,6 +8,7 @@
 #include "cpu/vcpu.h"
 #include "irq/apic_bus.h"
 #include "irq/lapic.h"
+#include "machine/exit_accounts.h"
 #include "machine/kvm_paravirt.h"
 #include "x86/cpuid.h"
 
@@ -44,6 +45,7 @@ class VcpuPlatform final : public CpuPlatform, public ApicCpu {
     ApicBus& apic_bus;
     const x86::CpuidTable& cpuid;
     VcpuEvents& events;
+    bool is_crowded;  // more vCPUs than host CPUs: spinning ones make room
   };
 
   // `id` is the APIC id, too.
@@ -51,7 +53,9 @@ class VcpuPlatform final : public CpuPlatform, public ApicCpu {
 
   // The engine behind this vCPU; set before anything runs, and while nothing does.
   void set_vcpu(Vcpu* vcpu) { vcpu_ = vcpu; }
+  u32 id() const { return id_; }
   LocalApic& lapic() { return lapic_; }
+  ExitAccounts& accounts() { return accounts_; }
   KvmParavirt& paravirt() { return paravirt_; }
 
   // Does what INIT and start-up messages asked for. Where the engine may be loaded: on the vCPU's thread
@@ -91,7 +95,9 @@ class VcpuPlatform final : public CpuPlatform, public ApicCpu {
   MachineBuses& buses_;
   const x86::CpuidTable& cpuid_;
   VcpuEvents& events_;
+  const bool is_crowded_;
   Inputs& inputs_;
+  ExitAccounts accounts_;
   LocalApic lapic_;
   KvmParavirt paravirt_;
   Vcpu* vcpu_ = nullptr;

@@ -1,6 +1,8 @@
 // What both ways of running vCPUs share: stops, pauses, timers, entering an engine.
 #include "machine/vcpu_set.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -11,7 +13,11 @@ namespace doppel {
 VcpuSet::VcpuSet(unsigned count, MachineBuses& buses, GuestMemory& memory, TimerQueue& timers,
                  ApicBus& apic_bus, const x86::CpuidTable& cpuid)
     : buses_(buses), timers_(timers) {
-  const VcpuPlatform::World world{buses, memory, timers, apic_bus, cpuid, *this};
+  cpu_set_t host_cpus;
+  CPU_ZERO(&host_cpus);
+  const bool is_known = ::sched_getaffinity(0, sizeof(host_cpus), &host_cpus) == 0;
+  const bool is_crowded = count > 1 && is_known && count > static_cast<unsigned>(CPU_COUNT(&host_cpus));
+  const VcpuPlatform::World world{buses, memory, timers, apic_bus, cpuid, *this, is_crowded};
   for (u32 id = 0; id < count; ++id) cpus_.push_back(std::make_unique<MachineCpu>(id, world));
 }
 
@@ -25,14 +31,19 @@ void VcpuSet::begin_run(u64 max_instructions, WhenHalted when_halted) {
   retired_ = 0;
   for (const auto& cpu : cpus_) {
     cpu->counted = cpu->engine->instructions_retired();
+    cpu->is_asleep = false;
     retired_ += cpu->counted;
   }
   last_ = max_instructions > ~retired_ ? ~u64{0} : retired_ + max_instructions;
   when_halted_ = when_halted;
   is_ending_ = is_stopped_;
   result_ = stop_;
-  awake_ = static_cast<unsigned>(
-      std::ranges::count_if(cpus_, [](const auto& cpu) { return cpu->engine->runs_in_slices(); }));
+  count_awake();
+}
+
+void VcpuSet::count_awake() {
+  awake_ = static_cast<unsigned>(std::ranges::count_if(
+      cpus_, [](const auto& cpu) { return !cpu->is_asleep && cpu->engine->runs_in_slices(); }));
 }
 
 void VcpuSet::end(RunResult result) {
@@ -70,7 +81,10 @@ void VcpuSet::begin_pause() {
 
 void VcpuSet::end_pause() {
   VERIFY(pauses_ != 0);
-  if (--pauses_ == 0) wake_all();
+  if (--pauses_ != 0) return;
+  count_awake();  // engines may have changed
+  wake_all();
+  update_alarm();
 }
 
 void VcpuSet::pause() {
@@ -95,12 +109,29 @@ void VcpuSet::update_alarm() {
   alarm_->set(timers_.next_deadline(), timers_.now());
 }
 
+void VcpuSet::hold(const std::vector<bool>& held) {
+  for (std::size_t i = 0; i < cpus_.size(); ++i) cpus_[i]->is_held = i < held.size() && held[i];
+  wake_all();
+}
+
+// On threads: like a halted vCPU, a held one looks at no timers.
+void VcpuSet::wait_while_held(MachineCpu& cpu, Lock& lock) {
+  if (!cpu.is_held || alarm_ == nullptr) return;
+  const bool has_slices = cpu.engine->runs_in_slices();
+  if (has_slices) --awake_;
+  update_alarm();
+  cpu.wake.wait(lock, [&] { return !cpu.is_held || is_ending_ || quits_; });
+  if (has_slices) ++awake_;
+}
+
 // Waits until the vCPU may execute; false when the run is over.
 bool VcpuSet::prepare(MachineCpu& cpu, Lock& lock) {
   do {
+    wait_while_held(cpu, lock);
     cpu.wake.wait(lock, [this] { return pauses_ == 0 || is_ending_; });
     run_due();
-  } while (pauses_ != 0 && !is_ending_);
+    update_alarm();
+  } while ((pauses_ != 0 || (cpu.is_held && alarm_ != nullptr && !quits_)) && !is_ending_);
   if (!is_ending_ && std::exchange(quits_, false)) end({RunEnd::kQuit, 0});
   if (!is_ending_ && retired_ >= last_) end({RunEnd::kInstructionLimit, 0});
   if (is_ending_) return false;
@@ -120,6 +151,7 @@ Exit VcpuSet::enter(MachineCpu& cpu, RunLimit limit, Lock& lock) {
   const u64 retired = cpu.engine->instructions_retired();
   retired_ += retired - cpu.counted;
   cpu.counted = retired;
+  if (exit.reason == ExitReason::kDebug && on_debug_) on_debug_(cpu.platform.id(), exit.debug);
   return exit;
 }
 

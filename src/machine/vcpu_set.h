@@ -58,6 +58,12 @@ class VcpuSet final : public VcpuEvents {
   void begin_pause();
   void end_pause();
 
+  // What to do when a vCPU met what Vcpu::set_debug() asked for; called on its thread, locked.
+  using OnDebug = std::function<void(unsigned cpu, const DebugHit& hit)>;
+  void set_on_debug(OnDebug callback) { on_debug_ = std::move(callback); }
+  // These vCPUs stand still although the machine runs; entries that are missing run. Locked.
+  void hold(const std::vector<bool>& held);
+
   // Fires what is due; keeps the alarm right when no vCPU does. Locked.
   void run_due();
   void update_alarm();
@@ -80,9 +86,11 @@ class VcpuSet final : public VcpuEvents {
 
   void begin_run(u64 max_instructions, WhenHalted when_halted);
   bool prepare(MachineCpu& cpu, Lock& lock);
+  void wait_while_held(MachineCpu& cpu, Lock& lock);
   Exit enter(MachineCpu& cpu, RunLimit limit, Lock& lock);
   void end(RunResult result);
   void wake_all();
+  void count_awake();
 
   // vcpu_threads.cc
   void run_cpu(MachineCpu& cpu);
@@ -98,6 +106,7 @@ class VcpuSet final : public VcpuEvents {
   TimerQueue& timers_;
   TimerAlarm* alarm_ = nullptr;
   std::function<void()> before_slice_;
+  OnDebug on_debug_;
   std::vector<std::unique_ptr<MachineCpu>> cpus_;
   std::vector<unsigned> host_cpus_;
 

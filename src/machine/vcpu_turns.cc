@@ -36,7 +36,7 @@ RunResult VcpuSet::run_in_turns(u64 max_instructions, WhenHalted when_halted, In
   while (prepare(*cpus_[turn_.cpu], lock)) {
     MachineCpu& cpu = *cpus_[turn_.cpu];
     const u64 before = cpu.counted;
-    const Exit exit = enter(cpu, next_limit(), lock);
+    const Exit exit = cpu.is_held ? Exit{ExitReason::kHalted, {}} : enter(cpu, next_limit(), lock);
     const u64 retired = cpu.counted - before;
     if (count() != 1) turn_.left -= std::min(turn_.left, retired);
     if (exit.reason == ExitReason::kShutdown) end({RunEnd::kTripleFault, 0});

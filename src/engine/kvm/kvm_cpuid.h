@@ -8,8 +8,8 @@ namespace doppel::kvm {
 
 // Features to be taken out of a machine's CPUID (CpuidConfig::removed) so that `device` can run it.
 x86::FeatureSet missing_features(const KvmDevice& device);
-// Bits of CPUID.40000001H:EAX that need hypercalls, which KVM answers itself and not for a machine's own local
-// APICs: not to be offered where this engine may run.
+// Bits of CPUID.40000001H:EAX that need hypercalls, which KVM answers itself and not for a machine's own
+// local APICs: not to be offered where this engine may run.
 u32 hypercall_features();
 
 // An error that names what `table` offers and `device` lacks.

@@ -57,7 +57,8 @@ Result<KvmDevice> KvmDevice::open(const char* path) {
     return fail("engine kvm: no {} on this host; load kvm_intel or kvm_amd, or use --engine interp", path);
   }
   if (!fd.is_valid() && (errno == EACCES || errno == EPERM)) {
-    return fail("engine kvm: {} may not be opened; join the group that owns it, or use --engine interp", path);
+    return fail("engine kvm: {} may not be opened; join the group that owns it, or use --engine interp",
+                path);
   }
   if (!fd.is_valid()) return fail("engine kvm: {}: {}", path, std::strerror(errno));
   device.file_ = KvmFile(std::move(fd));

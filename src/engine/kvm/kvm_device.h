@@ -22,14 +22,16 @@ class KvmDevice {
   bool can_scale_tsc() const { return scales_tsc_; }
   // False where KVM takes an offset and forgets it, as software KVM does: guests see the host's TSC.
   bool can_offset_tsc() const { return offsets_tsc_; }
-  // What a guest of this KVM may be offered, with what the machine itself adds: x2APIC and TSC deadline timer.
+  // What a guest of this KVM may be offered, with what the machine itself adds: x2APIC and TSC deadline
+  // timer.
   const x86::FeatureSet& features() const { return features_; }
   // Does KVM keep this model-specific register itself?
   bool keeps_msr(u32 index) const;
 
   // Does the processor say that it can virtualize? Where it does not, KVM is software.
   static bool is_processor_capable();
-  // Instructions a second of a guest's loop; about 10 ms where KVM is software, less than 1 ms where it is not.
+  // Instructions a second of a guest's loop; about 10 ms where KVM is software, less than 1 ms where it is
+  // not.
   Result<u64> measure_speed(Inputs& inputs) const;
   // Is this KVM worth choosing without being asked for?
   bool is_real(Inputs& inputs) const;

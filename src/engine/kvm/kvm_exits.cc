@@ -72,7 +72,8 @@ void KvmVcpu::do_msr_write() {
 }
 
 void KvmVcpu::report_error() {
-  if (run_->exit_reason == KVM_EXIT_INTERNAL_ERROR && run_->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
+  if (run_->exit_reason == KVM_EXIT_INTERNAL_ERROR &&
+      run_->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
     ++statistics_.unsupported;
     is_unsupported_ = true;
     return;

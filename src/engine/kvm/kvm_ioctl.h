@@ -16,8 +16,8 @@
 
 namespace doppel::kvm {
 
-// One of the three kinds of KVM descriptors: the device, a machine, a vCPU. Owned by the object that stands for
-// it; calls follow the kernel's Documentation/virt/kvm/api.rst.
+// One of the three kinds of KVM descriptors: the device, a machine, a vCPU. Owned by the object that stands
+// for it; calls follow the kernel's Documentation/virt/kvm/api.rst.
 class KvmFile {
  public:
   KvmFile() = default;
@@ -48,8 +48,9 @@ class KvmFile {
   UniqueFd fd_;
 };
 
-// A kernel structure that is a number of elements, perhaps padding, and the elements. The kernel's own declarations
-// have another size in C++ than in C, and so have the request numbers that are made from their sizes.
+// A kernel structure that is a number of elements, perhaps padding, and the elements. The kernel's own
+// declarations have another size in C++ than in C, and so have the request numbers that are made from their
+// sizes.
 template <class Element, std::size_t kHeaderSize>
 class KvmArray {
  public:
@@ -58,7 +59,9 @@ class KvmArray {
   void* data() { return words_.data(); }
   u32 count() const { return static_cast<u32>(words_[0]); }
   void set_count(u32 count) { std::memcpy(words_.data(), &count, sizeof(count)); }
-  Element* elements() { return reinterpret_cast<Element*>(reinterpret_cast<u8*>(words_.data()) + kHeaderSize); }
+  Element* elements() {
+    return reinterpret_cast<Element*>(reinterpret_cast<u8*>(words_.data()) + kHeaderSize);
+  }
 
  private:
   std::vector<u64> words_;

@@ -16,7 +16,7 @@ int kick_signal() { return SIGRTMIN + 1; }
 }  // namespace
 
 Result<void> install_kick_signal() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) {};
   // KVM_RUN is interrupted all the same; what devices do with files is not.
   action.sa_flags = SA_RESTART;

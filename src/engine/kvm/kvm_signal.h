@@ -11,7 +11,8 @@ namespace doppel::kvm {
 Result<void> install_kick_signal();
 // The calling thread's number, for send_kick_signal().
 pid_t current_thread();
-// Interrupts that thread's KVM_RUN; other system calls of the thread go on. Nothing happens when it has ended.
+// Interrupts that thread's KVM_RUN; other system calls of the thread go on. Nothing happens when it has
+// ended.
 void send_kick_signal(pid_t thread);
 
 }  // namespace doppel::kvm

@@ -14,8 +14,8 @@ namespace {
 // mov ecx, kRounds; loop: dec ecx; jnz loop; hlt, in 16-bit code.
 constexpr u32 kRounds = 20'000;
 constexpr u64 kInstructions = 2 * kRounds;
-constexpr std::array<u8, 11> kLoop = {0x66, 0xb9, kRounds & 0xff, kRounds >> 8, 0, 0, 0x66, 0x49, 0x75, 0xfc,
-                                      0xf4};
+constexpr std::array<u8, 11> kLoop = {0x66, 0xb9, kRounds & 0xff, kRounds >> 8, 0,   0,
+                                      0x66, 0x49, 0x75,           0xfc,         0xf4};
 // Software KVM here reaches 2 million, hardware billions, KVM inside an emulator several hundred million.
 constexpr u64 kRealSpeed = 50'000'000;
 constexpr unsigned kTries = 3;

@@ -45,8 +45,8 @@ kvm_segment to_segment(const Segment& segment) {
 Segment from_segment(const kvm_segment& in) {
   const bool is_present = in.present != 0 && in.unusable == 0;
   const unsigned attributes = (in.type & 0xfu) | (in.s & 1u) << 4 | (in.dpl & 3u) << 5 |
-                              static_cast<unsigned>(is_present) << 7 | (in.avl & 1u) << 12 | (in.l & 1u) << 13 |
-                              (in.db & 1u) << 14 | (in.g & 1u) << 15;
+                              static_cast<unsigned>(is_present) << 7 | (in.avl & 1u) << 12 |
+                              (in.l & 1u) << 13 | (in.db & 1u) << 14 | (in.g & 1u) << 15;
   return {.selector = in.selector,
           .attributes = static_cast<u16>(attributes),
           .limit = in.limit,
@@ -54,7 +54,8 @@ Segment from_segment(const kvm_segment& in) {
 }
 
 bool uses_pae(const CpuState& state) {
-  return (state.cr0 & x86::kCr0Pg) != 0 && (state.cr4 & x86::kCr4Pae) != 0 && (state.efer & x86::kEferLma) == 0;
+  return (state.cr0 & x86::kCr0Pg) != 0 && (state.cr4 & x86::kCr4Pae) != 0 &&
+         (state.efer & x86::kEferLma) == 0;
 }
 
 // SDM 1 13.4.2, 13.4.3: the header follows the 512 bytes, the upper halves are at 576.
@@ -113,7 +114,8 @@ void from_sregs(const kvm_sregs2& sregs, CpuState& state) {
   state.cr3 = sregs.cr3;
   state.cr4 = sregs.cr4;
   state.efer = sregs.efer;
-  if ((sregs.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0) std::ranges::copy(sregs.pdptrs, state.pdpte.begin());
+  if ((sregs.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0)
+    std::ranges::copy(sregs.pdptrs, state.pdpte.begin());
 }
 
 void to_xsave(const CpuState& state, bool has_avx, XsaveImage& xsave) {

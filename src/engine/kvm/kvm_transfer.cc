@@ -14,7 +14,8 @@ constexpr unsigned kTries = 4;
 
 }  // namespace
 
-// KVM shows the APIC's enable bit in CPUID. The x2APIC bit stays out: KVM would look for a local APIC of its own.
+// KVM shows the APIC's enable bit in CPUID. The x2APIC bit stays out: KVM would look for a local APIC of its
+// own.
 void KvmVcpu::meet_platform() {
   run_->cr8 = task_priority_ = platform_.task_priority();
   const u64 base = platform_.read_msr(x86::kMsrApicBase).value_or(apic_base_) & ~x86::kApicBaseX2Apic;

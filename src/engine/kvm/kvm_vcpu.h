@@ -58,9 +58,9 @@ struct Statistics {
 };
 
 // One vCPU in KVM with everything outside the processor (interrupt controllers, timers, most model-specific
-// registers) in this process: docs/decisions/0003. Owned by the machine; kept while another engine runs, because
-// KVM never gives up a vCPU. Called as Vcpu says. `core_` holds the state that KVM does not, and delivers what
-// KVM has begun to deliver when the state is taken out.
+// registers) in this process: docs/decisions/0003. Owned by the machine; kept while another engine runs,
+// because KVM never gives up a vCPU. Called as Vcpu says. `core_` holds the state that KVM does not, and
+// delivers what KVM has begun to deliver when the state is taken out.
 class KvmVcpu final : public Vcpu {
  public:
   explicit KvmVcpu(const KvmVcpuConfig& config);
@@ -125,9 +125,9 @@ class KvmVcpu final : public Vcpu {
   u8 task_priority_ = 0;  // CR8
   u64 apic_base_ = x86::kApicBaseDefault | x86::kApicBaseEnable;
   bool knows_platform_ = false;  // false: to be asked before the next run
-  u64 kvm_tsc_offset_ = 0;      // guest TSC minus the host's (scaled)
-  std::string failure_;         // why this vCPU cannot run on; empty: it can
-  bool is_loaded_ = false;      // KVM has a state
+  u64 kvm_tsc_offset_ = 0;       // guest TSC minus the host's (scaled)
+  std::string failure_;          // why this vCPU cannot run on; empty: it can
+  bool is_loaded_ = false;       // KVM has a state
 
   std::atomic<bool> kicked_ = false;
   std::atomic<bool> interrupt_hint_ = false;  // has_interrupt() should be asked

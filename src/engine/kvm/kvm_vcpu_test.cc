@@ -33,7 +33,8 @@ TEST_F(KvmTest, StringOutputArrivesByteByByte) {
 TEST_F(KvmTest, MemoryWithoutRamReachesThePlatform) {
   CpuState state = real_mode();
   state.segment(x86::kDs) = {.selector = 0xffff, .attributes = 0x93, .limit = 0xffff, .base = 0x400000};
-  put(kCode, {0xc6, 0x06, 0x34, 0x12, 0x77, 0xa0, 0x00, 0x20, kHlt});  // mov byte [0x1234], 0x77; mov al, [0x2000]
+  put(kCode,
+      {0xc6, 0x06, 0x34, 0x12, 0x77, 0xa0, 0x00, 0x20, kHlt});  // mov byte [0x1234], 0x77; mov al, [0x2000]
   vcpu_->load(state);
   vcpu_->run({.instructions = ~u64{0}});
   EXPECT_EQ(platform_->log, "write 401234+1 77; read 402000+1; ");
@@ -55,10 +56,10 @@ TEST_F(KvmTest, X2ApicRegistersAreThePlatforms) {
 }
 
 TEST_F(KvmTest, DeliversAnInterruptOnceTheGuestAllowsIt) {
-  put(0x20 * 4, {0x00, 0x20, 0x00, 0x00});      // vector 20H at 0:2000H
-  put(0x2000, {0xe6, 0x81, kHlt});              // out 0x81, al; hlt
+  put(0x20 * 4, {0x00, 0x20, 0x00, 0x00});  // vector 20H at 0:2000H
+  put(0x2000, {0xe6, 0x81, kHlt});          // out 0x81, al; hlt
   platform_->vector = 0x20;
-  run({0xe6, 0x80, 0xfb, 0xeb, 0xfe});          // out 0x80, al; sti; jmp $
+  run({0xe6, 0x80, 0xfb, 0xeb, 0xfe});  // out 0x80, al; sti; jmp $
   EXPECT_EQ(platform_->log, "out 80+1 0; out 81+1 0; ");
   EXPECT_FALSE(platform_->vector.has_value());
 }

@@ -36,8 +36,9 @@ Result<void> KvmVm::choose_tsc_rate(u64 tsc_hz) {
   const u64 distance = tsc_hz > host_hz ? tsc_hz - host_hz : host_hz - tsc_hz;
   if (distance <= host_hz / kRateTolerance) return {};
   if (!device_.can_scale_tsc()) {
-    return fail("engine kvm: the machine's TSC runs at {} MHz, the host's at {} MHz, and this host cannot scale it",
-                tsc_hz / 1'000'000, host_hz / 1'000'000);
+    return fail(
+        "engine kvm: the machine's TSC runs at {} MHz, the host's at {} MHz, and this host cannot scale it",
+        tsc_hz / 1'000'000, host_hz / 1'000'000);
   }
   scaled_tsc_khz_ = static_cast<u32>(tsc_hz / 1000);
   return {};
@@ -53,11 +54,12 @@ Result<void> KvmVm::add_slots() {
 }
 
 Result<void> KvmVm::set_slot(const Slot& slot, u32 flags) {
-  const kvm_userspace_memory_region region{.slot = slot.number,
-                                           .flags = flags,
-                                           .guest_phys_addr = slot.address.value(),
-                                           .memory_size = slot.size,
-                                           .userspace_addr = reinterpret_cast<u64>(memory_.host(slot.address))};
+  const kvm_userspace_memory_region region{
+      .slot = slot.number,
+      .flags = flags,
+      .guest_phys_addr = slot.address.value(),
+      .memory_size = slot.size,
+      .userspace_addr = reinterpret_cast<u64>(memory_.host(slot.address))};
   TRY_VOID(file_.apply(KVM_SET_USER_MEMORY_REGION, &region, "guest memory"));
   return {};
 }

@@ -12,8 +12,8 @@
 
 namespace doppel::kvm {
 
-// What the vCPUs of a machine share in KVM. Owned by the machine from its first use of this engine to its end,
-// also while another engine runs: KVM cannot take a vCPU back. The dirty log is used on one thread.
+// What the vCPUs of a machine share in KVM. Owned by the machine from its first use of this engine to its
+// end, also while another engine runs: KVM cannot take a vCPU back. The dirty log is used on one thread.
 class KvmVm {
  public:
   // `tsc_hz`: what the machine says its TSC runs at.
