@@ -75,7 +75,9 @@ Result<ImageBuilder::Tools> ImageBuilder::find_tools() {
 Result<void> ImageBuilder::run(const std::string& task, const std::vector<std::string>& command) {
   progress_(task);
   const ToolResult result = TRY(run_tool(command, interrupts_, [&](const std::string& line) {
-    if (line.starts_with("I: ") && line.ends_with("...")) progress_(line.substr(3, line.size() - 6));
+    const bool is_stage =
+        line.starts_with("I: ") && line.ends_with("...") && line.find("tempdir") == line.npos;
+    if (is_stage) progress_(line.substr(3, line.size() - 6));
   }));
   if (interrupts_.poll_signal() != 0) return fail("interrupted");
   if (result.status == 0) return {};

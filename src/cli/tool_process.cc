@@ -93,9 +93,8 @@ class LineReader {
   void end_line() {
     if (line_.empty()) return;
     on_line_(line_);
-    const bool is_error = line_.starts_with("E: ") || line_.find("rror") != std::string::npos;
-    if (is_error || !has_error_) complaint_ = line_;
-    has_error_ = has_error_ || is_error;
+    if (!has_error_) complaint_ = line_;
+    has_error_ = has_error_ || line_.starts_with("E: ");
     line_.clear();
   }
   const std::string& complaint() const { return complaint_; }

@@ -35,7 +35,7 @@ class Interrupts {
 
 struct ToolResult {
   int status = 0;         // exit status; 128 + n when signal n ended the program
-  std::string complaint;  // its last line that begins with "E: " or contains "error", else its last line
+  std::string complaint;  // its first line that begins with "E: ", as apt reports errors, else its last line
 };
 
 using LineCallback = std::function<void(const std::string&)>;

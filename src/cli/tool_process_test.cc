@@ -27,8 +27,9 @@ TEST_F(ToolProcess, StandardInputIsEmpty) {
   EXPECT_TRUE(lines.empty());
 }
 
-TEST_F(ToolProcess, FailureNamesTheLineWithTheError) {
-  const ToolResult result = run_script("echo begin; echo 'E: no such suite'; echo cleaning up; exit 25");
+TEST_F(ToolProcess, FailureNamesTheFirstError) {
+  const ToolResult result =
+      run_script("echo begin; echo 'E: no such suite'; echo 'E: apt failed'; echo end; exit 25");
   EXPECT_EQ(result.status, 25);
   EXPECT_EQ(result.complaint, "E: no such suite");
 }

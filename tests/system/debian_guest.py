@@ -13,7 +13,7 @@ from pathlib import Path
 from debian_vmm import FILES, Config, Disk, check_available, doppel_command, qemu_command
 from doppel import Conversation, Failure, Skip, expect, tail
 
-BOOT_LIMIT = 300
+BOOT_LIMIT = 600  # on a busy host; 20 s on one with nothing else to do
 END_LIMIT = 120
 DATA_BYTES = 64 << 20
 TAP = "tap0"

@@ -13,6 +13,8 @@ IS_SOAK = os.environ.get("DOPPEL_SOAK") == "1"
 HOST_SEEN_BY_GUEST = "10.0.2.2"  # user-mode network
 REBINDS = 100
 REBIND_LIMIT = 600
+SETTLE_LIMIT = 300  # on a busy host; udev has hundreds of events to work off
+HAS_ADDRESS = "until ip -4 addr show scope global | grep -q inet; do sleep 1; done"
 
 # Loads a driver until it is unbound, whatever errors that means for it.
 REBIND_BLOCK = """
@@ -122,7 +124,7 @@ def block_driver_comes_and_goes(doppel):
         device = guest.output(f"basename $(readlink -f /sys/block/{file.rsplit('/', 1)[1]}/device)")
         status, text = guest.run(f"sh /tmp/rebind-block {file} {device} {REBINDS} 2>&1", limit=REBIND_LIMIT)
         expect(status == 0, f"{disk.serial}: status {status}: {tail(text)}")
-        guest.output("udevadm settle --timeout=60", limit=90)
+        guest.output(f"udevadm settle --timeout={SETTLE_LIMIT}", limit=SETTLE_LIMIT + 30)
         guest.output(f"dd if={disk_named(guest, disk.serial)} of=/dev/null bs=1M iflag=direct 2>&1")
 
 
@@ -133,7 +135,8 @@ def network_driver_comes_and_goes(doppel):
     for device in virtio_devices(guest, "virtio_net"):
         status, text = guest.run(f"sh /tmp/rebind-other virtio_net {device} {REBINDS} 2>&1", limit=REBIND_LIMIT)
         expect(status == 0, f"{device}: status {status}: {tail(text)}")
-    guest.output("udevadm settle --timeout=60 && /lib/systemd/systemd-networkd-wait-online --timeout=60", limit=150)
+    guest.output(f"udevadm settle --timeout={SETTLE_LIMIT}", limit=SETTLE_LIMIT + 30)
+    guest.output(HAS_ADDRESS, limit=SETTLE_LIMIT)
     status, text = guest.ssh("echo back")
     expect((status, text) == (0, "back"), f"status {status}: {text}")
 
