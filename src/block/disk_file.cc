@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 namespace doppel {
@@ -36,6 +37,8 @@ std::string_view operation_name(BlockOperation operation) {
 }  // namespace
 
 Result<std::unique_ptr<DiskFile>> DiskFile::open(const DiskFileOptions& options) {
+  // A write beyond the process's file size limit is then an error like any other.
+  std::signal(SIGXFSZ, SIG_IGN);
   auto file = std::unique_ptr<DiskFile>(new DiskFile());
   file->path_ = options.path;
   // O_NONBLOCK: a FIFO must not hold us up. It means nothing for what is accepted below.

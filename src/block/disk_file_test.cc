@@ -135,6 +135,24 @@ TEST_P(FailingFileTest, AFullFileSystemGivesErrorsAndWorksAgain) {
   EXPECT_EQ(::umount2(mountpoint.c_str(), MNT_DETACH), 0);
 }
 
+TEST_P(FailingFileTest, AWriteBeyondTheFileSizeLimitIsAnError) {
+  const TemporaryFolder folder;
+  open(folder.make_file("disk", kMiB));
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit small = before;
+  small.rlim_cur = 65536;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  Buffer buffer(8192, 0x11);
+  const BlockStatus beyond = run(write_request(131072, buffer));
+  const BlockStatus across = run(write_request(65536 - 4096, buffer));
+  const BlockStatus inside = run(write_request(0, buffer));
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(beyond, BlockStatus::kIoError);
+  EXPECT_EQ(across, BlockStatus::kIoError);
+  EXPECT_EQ(inside, BlockStatus::kOk);
+}
+
 INSTANTIATE_TEST_SUITE_P(Waiting, FailingFileTest, testing::Bool(),
                          [](const auto& row) { return row.param ? "Yes" : "No"; });
 

@@ -3,6 +3,8 @@
 
 #include <cstdio>
 
+#include "cli/engine_switcher.h"
+#include "cli/host_cpu_list.h"
 #include "cli/terminal.h"
 #include "front/gdb/server.h"
 
@@ -14,6 +16,7 @@ constexpr int kStatusReset = 4;
 constexpr int kStatusGuestPanic = 6;
 constexpr int kStatusTripleFault = 8;
 constexpr int kStatusHalted = 10;
+constexpr u64 kLongestSwitchPeriod = 3'600'000;
 constexpr int kStatusSignal = 128;  // plus the signal's number, as shells count
 
 int exit_status(const RunResult& result) {
@@ -91,8 +94,11 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--module", boot.modules, "Multiboot module: file and arguments; may be repeated");
   run->add_option("--protocol", options.protocol, "auto, pvh, linux64, linux32, multiboot or flat");
   run->add_option("--memory", options.memory, "RAM, for example 512M");
-  run->add_option("--cpus", options.machine.cpus, "Number of CPUs");
-  run->add_option("--engine", options.engine, "auto or interp");
+  run->add_option("--cpus", options.machine.cpus, "Number of CPUs, 1 to 64");
+  run->add_option("--pin", options.pin, "Host CPUs for the CPUs in turn, such as 0,2-5");
+  run->add_option("--engine", options.engine, "auto, interp or kvm");
+  run->add_option("--switch-every", options.switch_every,
+                  "Change between interp and kvm after this many milliseconds, again and again");
   run->add_option("--cpu", options.machine.cpu_template,
                   "CPU template: host, x86-64-v2 or x86-64-v3, with changes such as ,+la57,-avx");
   for (const VirtioRow& row : virtio_rows()) {
@@ -125,16 +131,24 @@ Result<int> run_machine(RunOptions& options) {
   MachineConfig& config = options.machine;
   config.memory_bytes = TRY(parse_size(options.memory));
   config.boot.protocol = TRY(parse_boot_protocol(options.protocol));
-  if (options.engine != "auto" && options.engine != "interp") {
-    return fail_usage("--engine {}: give auto or interp", options.engine);
+  config.engine = TRY(parse_engine(options.engine));
+  u64 switch_period = 0;
+  if (!options.switch_every.empty()) {
+    switch_period = TRY(parse_count("--switch-every", options.switch_every));
+    if (switch_period == 0 || switch_period > kLongestSwitchPeriod) {
+      return fail_usage("--switch-every {}: give 1 to {} milliseconds", switch_period, kLongestSwitchPeriod);
+    }
+    config.is_switchable = true;
   }
   if (options.clock != "host" && options.clock != "instructions") {
     return fail_usage("--clock {}: give host or instructions", options.clock);
   }
+  config.host_cpus = TRY(parse_host_cpus(options.pin));
   config.clock = options.clock == "host" ? ClockSource::kHost : ClockSource::kInstructions;
   u64 max_instructions = ~u64{0};
   if (!options.max_instructions.empty()) {
     max_instructions = TRY(parse_count("--max-instructions", options.max_instructions));
+    config.counts_instructions = true;
   }
   Terminal terminal;
   WatchingSink console(terminal, options.exit_on);
@@ -148,7 +162,12 @@ Result<int> run_machine(RunOptions& options) {
                             [&] { control.execute(Quit{}); }, [&] { control.execute(PressPowerButton{}); }));
   }
   std::unique_ptr<gdb::GdbServer> debugger = TRY(start_debugger(control, options));
+  std::optional<EngineSwitcher> switcher;
+  if (switch_period != 0) {
+    switcher.emplace(std::chrono::milliseconds(switch_period), [&] { control.execute(SwitchEngine{}); });
+  }
   const RunResult result = control.run(max_instructions);
+  switcher.reset();
   debugger.reset();
   terminal.stop();
   if (!options.statistics_path.empty()) control.execute(WriteStatistics{options.statistics_path});

@@ -13,8 +13,10 @@ struct RunOptions {
   MachineConfig machine;
   std::string memory = "512M";
   std::string engine = "auto";
+  std::string switch_every;  // milliseconds; empty: never
   std::string clock = "host";
   std::string protocol = "auto";
+  std::string pin;               // empty: the host decides
   std::string max_instructions;  // empty: no limit
   bool prints_hash = false;
   bool prints_state = false;

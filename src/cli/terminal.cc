@@ -113,10 +113,7 @@ void Terminal::take_signal() {
   signalfd_siginfo information;
   if (::read(signals_.get(), &information, sizeof(information)) != sizeof(information)) return;
   const int signal = static_cast<int>(information.ssi_signo);
-  if (signal == SIGPWR) {
-    press_power_button_();
-    return;
-  }
+  if (signal == SIGPWR) return press_power_button_();
   if (signal == SIGUSR1) return report_();
   received_signal_ = signal;
   quit_();

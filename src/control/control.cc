@@ -48,6 +48,12 @@ struct Executor {
     if (!done) LOG_ERROR("{}", done.error().message);
     return done ? 1 : 0;
   }
+  std::size_t operator()(const SwitchEngine& command) {
+    const Engine other = machine.engine() == Engine::kKvm ? Engine::kInterp : Engine::kKvm;
+    const Result<void> done = machine.switch_engine(command.engine.value_or(other));
+    if (!done) LOG_WARNING("{}", done.error().message);
+    return done ? 1 : 0;
+  }
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -25,8 +26,13 @@ struct QuitFromConsole {};
 struct WriteStatistics {
   std::string path;
 };
+// Goes on with another engine; a machine that cannot stays as it is. Answered with 1 when it changed.
+struct SwitchEngine {
+  std::optional<Engine> engine;  // nothing: the other one
+};
 
-using Command = std::variant<TypeCharacters, PressPowerButton, Quit, QuitFromConsole, WriteStatistics>;
+using Command =
+    std::variant<TypeCharacters, PressPowerButton, Quit, QuitFromConsole, WriteStatistics, SwitchEngine>;
 
 // Owns the machine. Command line, API and tests make a machine here and reach into it by commands only.
 // execute() may be called from any thread; the rest from the one that runs the machine, while it does not

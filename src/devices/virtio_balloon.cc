@@ -16,13 +16,14 @@ constexpr u64 if_true(bool condition, u64 feature) { return condition ? feature 
 
 }  // namespace
 
-VirtioBalloon::VirtioBalloon(const BalloonConfig& config)
+VirtioBalloon::VirtioBalloon(const BalloonConfig& config, TimerQueue& timers)
     : initial_(config),
       offered_(kFeatureMustTellHost | kFeaturePagePoison |
                if_true(config.has_statistics, kFeatureStatistics) |
                if_true(config.has_deflate_on_oom, kFeatureDeflateOnOom) |
                if_true(config.has_reporting, kFeatureReporting) |
-               if_true(config.has_free_page_hint, kFeatureFreePageHint)) {
+               if_true(config.has_free_page_hint, kFeatureFreePageHint)),
+      retry_(timers, [this](unsigned queue) { queue_notified(queue); }) {
   config_.target_pages = initial_.target_pages;
 }
 
@@ -67,6 +68,7 @@ void VirtioBalloon::activate(VirtioHost& host, u64 features) {
 void VirtioBalloon::deactivate() {
   host_ = nullptr;
   features_ = 0;
+  retry_.cancel();
   statistics_buffer_.reset();
   is_hinting_ = false;
   // 5.5.5: a new driver begins with an empty balloon.
@@ -95,9 +97,15 @@ unsigned VirtioBalloon::queue_of(Role wanted) const {
 
 void VirtioBalloon::queue_notified(unsigned index) {
   const Role kind = role(index);
-  if (kind == Role::kNone) return;
+  if (host_ == nullptr || index >= kQueueSizes.size() || kind == Role::kNone) return;
   VirtQueue& queue = host_->queue(index);
-  while (auto chain = queue.pop()) {
+  for (unsigned count = 0;; ++count) {
+    if (count == kQueueSizes[index]) {
+      retry_.later(index);
+      break;
+    }
+    auto chain = queue.pop();
+    if (!chain) break;
     if (kind == Role::kStatistics) {
       take_statistics(std::move(*chain));
       continue;
@@ -198,6 +206,7 @@ void VirtioBalloon::take_hint(const DescriptorChain& chain) {
 }
 
 void VirtioBalloon::visit_state(StateVisitor& visitor) {
+  retry_.visit_state(visitor);
   visitor.field("target_pages", config_.target_pages);
   visitor.field("actual_pages", config_.actual_pages);
   visitor.field("free_page_hint_command", config_.free_page_hint_command);

@@ -5,7 +5,7 @@
 #include <functional>
 #include <optional>
 
-#include "base/timer_queue.h"
+#include "devices/queue_retry.h"
 #include "devices/virtio_balloon_layout.h"
 #include "virtio/virt_queue.h"
 #include "virtio/virtio_device.h"
@@ -31,7 +31,7 @@ class VirtioBalloon final : public VirtioDevice {
   // Page numbers that are read from one inflate buffer; Linux puts 256 into one.
   static constexpr std::size_t kMaxPages = 4096;
 
-  explicit VirtioBalloon(const BalloonConfig& config);
+  VirtioBalloon(const BalloonConfig& config, TimerQueue& timers);
 
   // How many pages of 4 KiB the guest should give up, and how many it says it has.
   void set_target_pages(u32 pages);
@@ -81,6 +81,7 @@ class VirtioBalloon final : public VirtioDevice {
   BalloonConfig initial_;
   u64 offered_;
   virtio_balloon::Config config_;
+  QueueRetry retry_;
   VirtioHost* host_ = nullptr;
   u64 features_ = 0;
   std::optional<DescriptorChain> statistics_buffer_;  // the driver's, kept until statistics are wanted

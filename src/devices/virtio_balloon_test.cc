@@ -24,7 +24,7 @@ class Balloon : public VirtioDeviceFixture {
     core_->write_config(offset, bytes);
   }
 
-  VirtioBalloon device_{{}};
+  VirtioBalloon device_{{}, timers_};
 };
 
 TEST_F(Balloon, InflatingReturnsPages) {

@@ -253,8 +253,26 @@ void VirtioBlock::finish(VirtioBlockRequest& request, u8 status, u32 written) {
 
 void VirtioBlock::notify_queues() {
   for (u64 left = std::exchange(used_queues_, 0); left != 0; left &= left - 1) {
+    ++counters_.batches;
     host_->notify_queue(static_cast<unsigned>(std::countr_zero(left)));
   }
+}
+
+std::vector<std::pair<std::string_view, u64>> VirtioBlock::counter_values() const {
+  using Operation = BlockOperation;
+  u64 errors = 0;
+  for (const VirtioBlockCounters::Operation& operation : counters_.operations) errors += operation.errors;
+  return {{"read_requests", counters_.of(Operation::kRead).requests},
+          {"read_bytes", counters_.of(Operation::kRead).bytes},
+          {"write_requests", counters_.of(Operation::kWrite).requests},
+          {"write_bytes", counters_.of(Operation::kWrite).bytes},
+          {"flush_requests", counters_.of(Operation::kFlush).requests},
+          {"discard_requests", counters_.of(Operation::kDiscard).requests},
+          {"write_zeroes_requests", counters_.of(Operation::kWriteZeroes).requests},
+          {"errors", errors},
+          {"refused_requests", counters_.refused},
+          {"notifications", counters_.notifications},
+          {"interrupts", counters_.batches}};
 }
 
 VirtioBlockRequest* VirtioBlock::take_request() {

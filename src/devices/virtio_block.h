@@ -33,6 +33,7 @@ struct VirtioBlockCounters {
   std::array<Operation, 5> operations;  // by BlockOperation
   u64 refused = 0;                      // requests that were against the rules
   u64 notifications = 0;                // from the driver
+  u64 batches = 0;                      // of used buffers, each worth at most one interrupt
 
   const Operation& of(BlockOperation operation) const {
     return operations[static_cast<std::size_t>(operation)];
@@ -71,6 +72,7 @@ class VirtioBlock final : public VirtioDevice, private BlockClient {
   void activate(VirtioHost& host, u64 features) override;
   void deactivate() override;
   void queue_notified(unsigned index) override;
+  std::vector<std::pair<std::string_view, u64>> counter_values() const override;
 
  private:
   void request_completed(BlockRequest& request, BlockStatus status) override;

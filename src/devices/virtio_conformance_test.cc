@@ -17,7 +17,8 @@ struct Example {
   std::string_view value;
 };
 constexpr std::array kExamples = {Example{"--rng", "on,rate=1000"}, Example{"--balloon", "1M"},
-                                  Example{"--console", "none"}};
+                                  Example{"--console", "none"},
+                                  Example{"--net", "user,mac=52:54:00:12:34:56"}};
 
 struct Case {
   Example example;
@@ -38,7 +39,8 @@ class EveryVirtioDevice : public VirtioDeviceFixture, public testing::WithParamI
   void SetUp() override {
     const auto row = std::ranges::find(virtio_rows(), GetParam().example.option, &VirtioRow::option);
     ASSERT_NE(row, virtio_rows().end());
-    auto made = row->make(GetParam().example.value, {.memory = *memory_, .timers = timers_});
+    auto made =
+        row->make(GetParam().example.value, {.memory = *memory_, .timers = timers_, .loop = loop_.get()});
     ASSERT_TRUE(made);
     made_ = std::move(*made);
     plug(*made_.device);
@@ -60,6 +62,8 @@ class EveryVirtioDevice : public VirtioDeviceFixture, public testing::WithParamI
     return save();
   }
 
+  std::mutex lock_;
+  std::unique_ptr<EventLoop> loop_ = std::move(*EventLoop::create(lock_));  // not started
   MadeVirtioDevice made_;
 };
 

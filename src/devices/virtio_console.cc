@@ -20,7 +20,8 @@ constexpr u8 event_bit(Event event) { return static_cast<u8>(1U << static_cast<u
 
 }  // namespace
 
-VirtioConsole::VirtioConsole(std::vector<ConsolePortConfig> ports) {
+VirtioConsole::VirtioConsole(std::vector<ConsolePortConfig> ports, TimerQueue& timers)
+    : retry_(timers, [this](unsigned queue) { queue_notified(queue); }) {
   VERIFY(!ports.empty() && ports.size() <= kMaxPorts);
   for (ConsolePortConfig& config : ports) {
     ports_.emplace_back(*this, static_cast<unsigned>(ports_.size()), std::move(config));
@@ -33,6 +34,7 @@ u64 VirtioConsole::device_features() const {
 }
 
 void VirtioConsole::reset() {
+  retry_.cancel();
   for (Port& port : ports_) {
     port.is_guest_open = false;
     port.pending_events = 0;
@@ -42,6 +44,7 @@ void VirtioConsole::reset() {
 void VirtioConsole::visit_state(StateVisitor& visitor) {
   visitor.field("columns", columns_);
   visitor.field("rows", rows_);
+  retry_.visit_state(visitor);
   for (Port& port : ports_) {
     visitor.field("is_guest_open", port.is_guest_open);
     visitor.field("pending_events", port.pending_events);
@@ -79,6 +82,7 @@ bool VirtioConsole::is_open(unsigned port) const {
 }
 
 void VirtioConsole::queue_notified(unsigned index) {
+  if (host_ == nullptr || index >= queue_sizes_.size()) return;
   if (index == kControlReceive || index == kControlTransmit) {
     if (!is_multiport()) return;
     return index == kControlReceive ? send_control() : receive_control();
@@ -91,11 +95,14 @@ void VirtioConsole::queue_notified(unsigned index) {
 void VirtioConsole::transmit(unsigned port) {
   const unsigned index = transmit_queue(port);
   VirtQueue& queue = host_->queue(index);
-  while (const auto chain = queue.pop()) {
+  for (unsigned count = 0; count < kQueueSize; ++count) {
+    const auto chain = queue.pop();
+    if (!chain) return;
     write_out(port, *chain);
     queue.push(*chain, 0);
     host_->notify_queue(index);
   }
+  retry_.later(index);
 }
 
 void VirtioConsole::write_out(unsigned port, const DescriptorChain& chain) {
@@ -151,13 +158,14 @@ void VirtioConsole::resize(u16 columns, u16 rows) {
 
 void VirtioConsole::receive_control() {
   VirtQueue& queue = host_->queue(kControlTransmit);
-  // Bounded: each message may ask for a few of ours, and a driver may send for ever.
-  for (unsigned count = 0; count < kQueueSize; ++count) {
+  unsigned count = 0;
+  for (; count < kQueueSize; ++count) {
     const auto chain = queue.pop();
     if (!chain) break;
     if (const auto control = chain->read_value<Control>(0)) handle_control(*control);
     queue.push(*chain, 0);
   }
+  if (count == kQueueSize) retry_.later(kControlTransmit);
   host_->notify_queue(kControlTransmit);
   send_control();
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "devices/console.h"
+#include "devices/queue_retry.h"
 #include "devices/virtio_console_layout.h"
 #include "virtio/virt_queue.h"
 #include "virtio/virtio_device.h"
@@ -29,7 +30,7 @@ class VirtioConsole final : public VirtioDevice {
   static constexpr u64 kLargestWrite = kMiB;
 
   // 1..kMaxPorts ports.
-  explicit VirtioConsole(std::vector<ConsolePortConfig> ports);
+  VirtioConsole(std::vector<ConsolePortConfig> ports, TimerQueue& timers);
 
   // Where the user's side types into a port. As long as the device lives.
   ConsoleInput& input(unsigned port) { return ports_[port]; }
@@ -86,6 +87,7 @@ class VirtioConsole final : public VirtioDevice {
   std::vector<u16> queue_sizes_;
   u16 columns_ = 0;
   u16 rows_ = 0;
+  QueueRetry retry_;
   VirtioHost* host_ = nullptr;
   u64 features_ = 0;
 };

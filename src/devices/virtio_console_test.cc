@@ -40,7 +40,8 @@ class Console : public VirtioDeviceFixture {
   FakeSink sink_;
   FakeSink second_sink_;
   VirtioConsole device_{
-      {{.name = "main", .sink = &sink_, .is_console = true}, {.name = "agent", .sink = &second_sink_}}};
+      {{.name = "main", .sink = &sink_, .is_console = true}, {.name = "agent", .sink = &second_sink_}},
+      timers_};
   std::vector<TestPiece> control_;
   std::size_t next_control_ = 0;
   TestPiece last_;

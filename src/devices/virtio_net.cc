@@ -51,6 +51,8 @@ VirtioNet::~VirtioNet() { backend_->set_receiver(nullptr); }
 
 void VirtioNet::reset() {
   mac_ = settings_.mac;
+  queue_pairs_ = 1;
+  guest_offloads_ = 0;
   filter_ = {};
   steering_.reset();
   send_bucket_.reset(timers_.now());

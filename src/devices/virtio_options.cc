@@ -25,7 +25,7 @@ Result<MadeVirtioDevice> make_virtio_rng(std::string_view value, const VirtioEnv
   return made;
 }
 
-Result<MadeVirtioDevice> make_virtio_balloon(std::string_view value, const VirtioEnvironment&) {
+Result<MadeVirtioDevice> make_virtio_balloon(std::string_view value, const VirtioEnvironment& environment) {
   static constexpr std::array kKeys = {OptionKey{"statistics"}, OptionKey{"oom"}, OptionKey{"reporting"},
                                        kTransportKey, kRingKey};
   const OptionList options = TRY(OptionList::parse("--balloon", "a size", value, kKeys));
@@ -39,7 +39,7 @@ Result<MadeVirtioDevice> make_virtio_balloon(std::string_view value, const Virti
   config.has_reporting = TRY(options.flag("reporting", true));
   MadeVirtioDevice made;
   made.placement = TRY(parse_placement(options));
-  auto device = std::make_unique<VirtioBalloon>(config);
+  auto device = std::make_unique<VirtioBalloon>(config, environment.timers);
   made.balloon = device.get();
   made.device = std::move(device);
   return made;
@@ -56,7 +56,7 @@ Result<MadeVirtioDevice> make_virtio_console(std::string_view value, const Virti
   made.placement = TRY(parse_placement(options));
   ConsolePortConfig port{.name = "console", .is_console = true};
   if (is_terminal) port.sink = environment.terminal;
-  auto device = std::make_unique<VirtioConsole>(std::vector{port});
+  auto device = std::make_unique<VirtioConsole>(std::vector{port}, environment.timers);
   if (is_terminal) made.console_input = &device->input(0);
   made.device = std::move(device);
   return made;

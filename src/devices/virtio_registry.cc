@@ -7,6 +7,7 @@
 #include "devices/virtio_fs.h"
 #include "devices/virtio_net_option.h"
 #include "devices/virtio_options.h"
+#include "devices/virtio_vsock_option.h"
 
 namespace doppel {
 
@@ -30,6 +31,8 @@ std::span<const VirtioRow> virtio_rows() {
        "network card: user[,hostfwd=tcp:[ADDRESS]:PORT-:PORT]..., tap,ifname=NAME or "
        "socket,listen=PATH|connect=PATH",
        make_virtio_net},
+      {"--vsock", "sockets between host and guest: PATH,cid=N; connect to PATH, or listen at PATH_PORT",
+       make_virtio_vsock},
       {"--share", "directory served by a vhost-user daemon: TAG,socket=PATH", make_virtio_fs},
       {"--rng", "entropy device: on[,rate=BYTES][,burst=BYTES]; rate is per second", make_virtio_rng},
       {"--balloon",

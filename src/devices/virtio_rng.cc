@@ -43,7 +43,7 @@ void VirtioRng::serve() {
     if (!fill(queue, *chain)) return host_->notify_queue(0);
   }
   host_->notify_queue(0);
-  if (queue.has_available()) timer_.arm(timers_.now());
+  if (queue.has_available()) timer_.arm(timers_.now() + std::chrono::microseconds(10));
 }
 
 bool VirtioRng::fill(VirtQueue& queue, const DescriptorChain& chain) {

@@ -4,14 +4,15 @@
 #include "boot/acpi_tables.h"
 #include "devices/port_map.h"
 #include "engine/interp/interpreter.h"
+#include "engine/kvm/kvm_vcpu.h"
 #include "machine/machine.h"
 
 namespace doppel {
 namespace {
 
-std::unique_ptr<Inputs> make_inputs(ClockSource clock) {
+std::unique_ptr<Inputs> make_inputs(ClockSource clock, u64 tsc_hz) {
   if (clock == ClockSource::kInstructions) return std::make_unique<InstructionInputs>();
-  return std::make_unique<HostInputs>();
+  return std::make_unique<HostInputs>(tsc_hz);
 }
 
 Result<void> check_host_cpus(const std::vector<unsigned>& host_cpus) {
@@ -38,14 +39,14 @@ void copy_cache_setup(const CpuState& from, Vcpu& to) {
 
 }  // namespace
 
-Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memory, x86::CpuidTable cpuid,
-                 CharacterSink& console)
+Machine::Machine(const MachineConfig& config, Basis basis, CharacterSink& console)
     : config_(config),
       console_(console),
-      memory_(std::move(memory)),
-      cpuid_(std::move(cpuid)),
-      inputs_(make_inputs(config.clock)),
+      memory_(std::move(basis.memory)),
+      cpuid_(std::move(basis.cpuid)),
+      inputs_(std::move(basis.inputs)),
       timers_(*inputs_),
+      engines_(std::move(basis.engines)),
       vcpus_(config.cpus, buses_, *memory_, timers_, apic_bus_, cpuid_),
       debugger_(vcpus_, buses_, *memory_),
       io_apic_(apic_bus_),
@@ -69,6 +70,20 @@ Machine::Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memor
 
 Machine::~Machine() = default;
 
+namespace {
+
+Result<EnginePlan> plan_engines_of(const MachineConfig& config) {
+  HostInputs inputs;
+  return plan_engines(
+      {.choice = config.engine,
+       .is_switchable = config.is_switchable,
+       .counts_instructions = config.clock == ClockSource::kInstructions || config.counts_instructions,
+       .cpu_template = config.cpu_template},
+      inputs);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, CharacterSink& console) {
   std::unique_ptr<Machine> machine = TRY(create_empty(config, console));
   TRY_VOID(machine->load());
@@ -80,10 +95,16 @@ Result<std::unique_ptr<Machine>> Machine::create_empty(const MachineConfig& conf
     return fail_usage("--cpus {}: give a number from 1 to {}", config.cpus, kMaxVcpus);
   }
   TRY_VOID(check_host_cpus(config.host_cpus));
-  const x86::CpuidConfig cpuid_config{.cpu_count = config.cpus, .kvm_features = KvmParavirt::features()};
+  EnginePlan engines = TRY(plan_engines_of(config));
+  const x86::CpuidConfig cpuid_config{.cpu_count = config.cpus,
+                                      .tsc_hz = engines.tsc_hz,
+                                      .kvm_features = KvmParavirt::features() & ~engines.removed_kvm_features,
+                                      .removed = engines.removed};
   x86::CpuidTable cpuid = TRY(x86::CpuidTable::create(config.cpu_template, cpuid_config));
   std::unique_ptr<GuestMemory> memory = TRY(GuestMemory::create(config.memory_bytes));
-  std::unique_ptr<Machine> machine(new Machine(config, std::move(memory), std::move(cpuid), console));
+  std::unique_ptr<Inputs> inputs = make_inputs(config.clock, engines.tsc_hz);
+  Basis basis{std::move(engines), std::move(inputs), std::move(memory), std::move(cpuid)};
+  std::unique_ptr<Machine> machine(new Machine(config, std::move(basis), console));
   TRY_VOID(machine->assemble());
   return machine;
 }
@@ -123,12 +144,30 @@ Result<void> Machine::assemble() {
   return {};
 }
 
+std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
+  EngineMaker interpreter = [this, &cpu, apic_id] {
+    return create_interpreter(
+        {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
+  };
+  EngineMaker kvm;
+  if (kvm_) {
+    kvm = [this, &cpu, apic_id] {
+      return create_kvm_vcpu({.vm = *kvm_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
+    };
+  }
+  return std::make_unique<EngineVcpu>(*memory_, std::array{std::move(interpreter), std::move(kvm)});
+}
+
 // All but the boot CPU wait for a start-up message. SDM 3A 8.4.
 Result<void> Machine::make_vcpus() {
+  if (engines_.kvm) kvm_ = TRY(kvm::KvmVm::create(std::move(*engines_.kvm), *memory_, engines_.tsc_hz));
+  engine_ = engines_.first;
   for (unsigned i = 0; i < vcpus_.count(); ++i) {
     MachineCpu& cpu = vcpus_.cpu(i);
-    cpu.engine = TRY(
-        create_interpreter({.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = i}));
+    std::unique_ptr<EngineVcpu> vcpu = make_vcpu(cpu, i);
+    TRY_VOID(vcpu->switch_to(engine_));
+    engine_vcpus_.push_back(vcpu.get());
+    cpu.engine = std::move(vcpu);
     cpu.platform.set_vcpu(cpu.engine.get());
     cpu.platform.lapic().set_external_source(&pic_);
     if (i == 0) continue;

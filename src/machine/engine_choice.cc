@@ -53,16 +53,17 @@ Result<EngineChoice> parse_engine(std::string_view name) {
 
 Result<EnginePlan> plan_engines(const EngineRequest& request, Inputs& inputs) {
   const bool needs_kvm = request.choice == EngineChoice::kKvm || request.is_switchable;
-  if (needs_kvm && request.counts_time_in_instructions) {
+  if (needs_kvm && request.counts_instructions) {
     return fail_usage(
-        "engine kvm: it does not count instructions, so --clock instructions needs --engine interp");
+        "engine kvm: it does not count instructions; "
+        "--clock instructions and --max-instructions need --engine interp");
   }
   if (needs_kvm) {
     kvm::KvmDevice device = TRY(open_kvm(request));
     return plan_with(std::move(device),
                      request.choice == EngineChoice::kInterp ? Engine::kInterp : Engine::kKvm);
   }
-  if (request.choice == EngineChoice::kInterp || request.counts_time_in_instructions ||
+  if (request.choice == EngineChoice::kInterp || request.counts_instructions ||
       !kvm::KvmDevice::is_processor_capable()) {
     return EnginePlan{};
   }

@@ -17,8 +17,8 @@ Result<EngineChoice> parse_engine(std::string_view name);
 
 struct EngineRequest {
   EngineChoice choice = EngineChoice::kAuto;
-  bool is_switchable = false;  // KVM may be asked for later
-  bool counts_time_in_instructions = false;
+  bool is_switchable = false;        // KVM may be asked for later
+  bool counts_instructions = false;  // as a clock or to stop
   std::string_view cpu_template;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "state/state_digest.h"
 
 namespace doppel {
@@ -41,6 +42,25 @@ RunResult Machine::run(u64 max_instructions, WhenHalted when_halted) {
 }
 
 void Machine::request_stop(StopReason reason, int status) { vcpus_.stop(result_of(reason, status)); }
+
+Result<void> Machine::switch_engine(Engine engine) {
+  if (engine == Engine::kKvm && engine_ != engine && kvm_ && !kvm_->device().can_offset_tsc()) {
+    return fail(
+        "engine kvm: this host's KVM ignores the TSC's offset; a running machine cannot change to it");
+  }
+  vcpus_.pause();
+  Result<void> result;
+  for (EngineVcpu* vcpu : engine_vcpus_) {
+    if (result) result = vcpu->switch_to(engine);
+  }
+  // All or none: the others may be back where they were.
+  for (EngineVcpu* vcpu : engine_vcpus_) {
+    if (!result && !vcpu->switch_to(engine_)) LOG_ERROR("a vCPU stays with another engine");
+  }
+  if (result) engine_ = engine;
+  vcpus_.resume();
+  return result;
+}
 
 void Machine::request_quit() {
   const std::lock_guard lock(buses_.device_lock);
@@ -161,7 +181,7 @@ std::string Machine::statistics_text() const {
   for (unsigned i = 0; vcpus_.count() > 1 && i < vcpus_.count(); ++i) {
     text += fmt::format("cpu{}_instructions {}\n", i, vcpus_.cpu(i).engine->instructions_retired());
   }
-  return text;
+  return text + virtio_->statistics_text();
 }
 
 }  // namespace doppel

@@ -14,6 +14,7 @@
 #include "boot/load_guest.h"
 #include "devices/registry.h"
 #include "devices/vm_generation.h"
+#include "engine/kvm/kvm_vm.h"
 #include "irq/apic_bus.h"
 #include "irq/hpet.h"
 #include "irq/io_apic.h"
@@ -21,6 +22,7 @@
 #include "irq/pic.h"
 #include "irq/pit.h"
 #include "irq/rtc.h"
+#include "machine/engine_choice.h"
 #include "machine/machine_debugger.h"
 #include "machine/pci_platform.h"
 #include "machine/run_result.h"
@@ -43,6 +45,9 @@ struct MachineConfig {
   std::vector<unsigned> host_cpus = {};    // vCPU i runs on the (i modulo size)th of these; empty: anywhere
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
+  EngineChoice engine = EngineChoice::kAuto;
+  bool counts_instructions = false;        // for run()'s limit; KVM does not count
+  bool is_switchable = false;              // KVM may be asked for while the machine runs
   std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
 };
 
@@ -81,6 +86,10 @@ class Machine final : private MachineControl {
   void pause() { vcpus_.pause(); }
   void resume() { vcpus_.resume(); }
 
+  // Goes on with another engine. Not from a vCPU's thread or with the device lock held; one thread at a time.
+  Result<void> switch_engine(Engine engine);
+  Engine engine() const { return engine_; }
+
   // The machine's state. Only while not running or paused. After a loader has failed, the machine is good for
   // nothing.
   void visit_state(StateVisitor& visitor, StateScope scope = StateScope::kAll);
@@ -103,13 +112,21 @@ class Machine final : private MachineControl {
   std::string statistics_text() const;
 
  private:
-  Machine(const MachineConfig& config, std::unique_ptr<GuestMemory> memory, x86::CpuidTable cpuid,
-          CharacterSink& console);
+  // What is decided before the parts are made.
+  struct Basis {
+    EnginePlan engines;
+    std::unique_ptr<Inputs> inputs;
+    std::unique_ptr<GuestMemory> memory;
+    x86::CpuidTable cpuid;
+  };
+
+  Machine(const MachineConfig& config, Basis basis, CharacterSink& console);
   Result<void> assemble();
   Result<void> load();
   AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
   Result<void> make_vcpus();
+  std::unique_ptr<EngineVcpu> make_vcpu(MachineCpu& cpu, u32 apic_id);
   Result<void> make_event_loop();
   void pump_console();
   void visit_vcpus(StateVisitor& visitor);
@@ -126,8 +143,12 @@ class Machine final : private MachineControl {
   TimerQueue timers_;
   MachineBuses buses_;
   ApicBus apic_bus_;
+  EnginePlan engines_;
+  std::unique_ptr<kvm::KvmVm> kvm_;  // outlives the vCPUs
+  std::atomic<Engine> engine_ = Engine::kInterp;
   VcpuSet vcpus_;
   MachineDebugger debugger_;
+  std::vector<EngineVcpu*> engine_vcpus_;  // the engines in vcpus_
   IoApic io_apic_;
   PicPair pic_;
   IrqRouter router_;

@@ -21,6 +21,7 @@ struct MachineCpu {
   bool is_woken = false;         // something may have ended the halt since the vCPU last looked
   bool is_inside = false;        // the engine runs
   bool is_held = false;          // a debugger lets others run, but not this one
+  bool is_asleep = false;        // in a halt
   u64 counted = 0;               // instructions retired when the engine last came back
 };
 

@@ -3,16 +3,14 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <random>
 
-#include "state/state_buffer.h"
-#include "state/state_digest.h"
+#include "machine/machine_bench.h"
 
 namespace doppel {
 namespace {
+
+using namespace machine_test;
 
 // A boot sector: the timer interrupts every millisecond, its handler counts and prints; the rest of the time
 // the guest counts and, in every other millisecond, halts.
@@ -51,90 +49,6 @@ constexpr auto kTripleFaultGuest =
     std::to_array<u8>({0x0f, 0x01, 0x1e, 0x07, 0x7c, 0x0f, 0x0b, 0, 0, 0, 0, 0, 0});
 constexpr auto kForeverGuest = std::to_array<u8>({0xeb, 0xfe});                // jmp to itself
 constexpr auto kDebugExitGuest = std::to_array<u8>({0xb0, 0x15, 0xe6, 0xf4});  // mov al, 15h; out f4h, al
-
-constexpr std::size_t kSectorSize = 512;
-
-class Collector final : public CharacterSink {
- public:
-  void put(std::span<const u8> characters) override { text_.append(characters.begin(), characters.end()); }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
-
-// A machine with a console, on the instruction clock.
-struct Bench {
-  Collector console;
-  std::unique_ptr<Machine> machine;
-};
-
-MachineConfig config_of(const std::string& kernel) {
-  MachineConfig config;
-  config.boot.kernel_path = kernel;
-  config.memory_bytes = 4 * kMiB;
-  config.clock = ClockSource::kInstructions;
-  return config;
-}
-
-std::unique_ptr<Bench> boot(const MachineConfig& config) {
-  auto bench = std::make_unique<Bench>();
-  Result<std::unique_ptr<Machine>> machine = Machine::create(config, bench->console);
-  EXPECT_TRUE(machine) << machine.error().message;
-  bench->machine = std::move(*machine);
-  return bench;
-}
-
-std::unique_ptr<Bench> boot_sector(std::span<const u8> code) {
-  std::array<char, kSectorSize> sector = {};
-  std::copy(code.begin(), code.end(), sector.begin());
-  sector[kSectorSize - 2] = 0x55;
-  sector[kSectorSize - 1] = static_cast<char>(0xaa);
-  const testing::UnitTest& test = *testing::UnitTest::GetInstance();
-  const std::string path = testing::TempDir() + "doppel_machine_test_" + std::to_string(test.random_seed());
-  std::ofstream(path, std::ios::binary).write(sector.data(), sector.size());
-  std::unique_ptr<Bench> bench = boot(config_of(path));
-  std::filesystem::remove(path);
-  return bench;
-}
-
-std::vector<u8> save(Bench& bench) {
-  StateSaver saver;
-  bench.machine->visit_state(saver);
-  return saver.take();
-}
-
-Result<void> load(Bench& bench, std::span<const u8> state) {
-  StateLoader loader(state);
-  bench.machine->visit_state(loader);
-  return loader.finish();
-}
-
-std::unique_ptr<Bench> empty(const MachineConfig& config) {
-  auto bench = std::make_unique<Bench>();
-  Result<std::unique_ptr<Machine>> machine = Machine::create_empty(config, bench->console);
-  EXPECT_TRUE(machine) << machine.error().message;
-  bench->machine = std::move(*machine);
-  return bench;
-}
-
-std::unique_ptr<Bench> copy_of(Bench& original, const MachineConfig& config) {
-  std::unique_ptr<Bench> copy = empty(config);
-  const Result<void> loaded = load(*copy, save(original));
-  EXPECT_TRUE(loaded) << loaded.error().message;
-  return copy;
-}
-
-std::string registers(Bench& bench) {
-  StatePrinter printer;
-  bench.machine->visit_state(printer, StateScope::kRegisters);
-  return printer.text();
-}
-
-void expect_same_state(Bench& one, Bench& other) {
-  EXPECT_EQ(registers(one), registers(other));
-  EXPECT_EQ(one.machine->state_hash(), other.machine->state_hash());
-}
 
 class MachineState : public testing::TestWithParam<u64> {};
 

@@ -13,6 +13,7 @@ VcpuPlatform::VcpuPlatform(u32 id, const World& world)
       buses_(world.buses),
       cpuid_(world.cpuid),
       events_(world.events),
+      is_crowded_(world.is_crowded),
       inputs_(world.timers.inputs()),
       accounts_(inputs_),
       lapic_(id, world.apic_bus, world.timers, *this),
@@ -142,7 +143,7 @@ u64 VcpuPlatform::entropy() {
 
 void VcpuPlatform::relax() {
   const ExitAccounts::Meter meter(accounts_, ExitKind::kPause);
-  std::this_thread::yield();
+  if (is_crowded_) std::this_thread::yield();
 }
 
 void VcpuPlatform::interrupt_changed() {

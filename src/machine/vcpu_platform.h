@@ -45,6 +45,7 @@ class VcpuPlatform final : public CpuPlatform, public ApicCpu {
     ApicBus& apic_bus;
     const x86::CpuidTable& cpuid;
     VcpuEvents& events;
+    bool is_crowded;  // more vCPUs than host CPUs: spinning ones make room
   };
 
   // `id` is the APIC id, too.
@@ -94,6 +95,7 @@ class VcpuPlatform final : public CpuPlatform, public ApicCpu {
   MachineBuses& buses_;
   const x86::CpuidTable& cpuid_;
   VcpuEvents& events_;
+  const bool is_crowded_;
   Inputs& inputs_;
   ExitAccounts accounts_;
   LocalApic lapic_;

@@ -1,6 +1,8 @@
 // What both ways of running vCPUs share: stops, pauses, timers, entering an engine.
 #include "machine/vcpu_set.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -11,7 +13,11 @@ namespace doppel {
 VcpuSet::VcpuSet(unsigned count, MachineBuses& buses, GuestMemory& memory, TimerQueue& timers,
                  ApicBus& apic_bus, const x86::CpuidTable& cpuid)
     : buses_(buses), timers_(timers) {
-  const VcpuPlatform::World world{buses, memory, timers, apic_bus, cpuid, *this};
+  cpu_set_t host_cpus;
+  CPU_ZERO(&host_cpus);
+  const bool is_known = ::sched_getaffinity(0, sizeof(host_cpus), &host_cpus) == 0;
+  const bool is_crowded = count > 1 && is_known && count > static_cast<unsigned>(CPU_COUNT(&host_cpus));
+  const VcpuPlatform::World world{buses, memory, timers, apic_bus, cpuid, *this, is_crowded};
   for (u32 id = 0; id < count; ++id) cpus_.push_back(std::make_unique<MachineCpu>(id, world));
 }
 
@@ -25,14 +31,19 @@ void VcpuSet::begin_run(u64 max_instructions, WhenHalted when_halted) {
   retired_ = 0;
   for (const auto& cpu : cpus_) {
     cpu->counted = cpu->engine->instructions_retired();
+    cpu->is_asleep = false;
     retired_ += cpu->counted;
   }
   last_ = max_instructions > ~retired_ ? ~u64{0} : retired_ + max_instructions;
   when_halted_ = when_halted;
   is_ending_ = is_stopped_;
   result_ = stop_;
-  awake_ = static_cast<unsigned>(
-      std::ranges::count_if(cpus_, [](const auto& cpu) { return cpu->engine->runs_in_slices(); }));
+  count_awake();
+}
+
+void VcpuSet::count_awake() {
+  awake_ = static_cast<unsigned>(std::ranges::count_if(
+      cpus_, [](const auto& cpu) { return !cpu->is_asleep && cpu->engine->runs_in_slices(); }));
 }
 
 void VcpuSet::end(RunResult result) {
@@ -70,7 +81,10 @@ void VcpuSet::begin_pause() {
 
 void VcpuSet::end_pause() {
   VERIFY(pauses_ != 0);
-  if (--pauses_ == 0) wake_all();
+  if (--pauses_ != 0) return;
+  count_awake();  // engines may have changed
+  wake_all();
+  update_alarm();
 }
 
 void VcpuSet::pause() {
@@ -116,6 +130,7 @@ bool VcpuSet::prepare(MachineCpu& cpu, Lock& lock) {
     wait_while_held(cpu, lock);
     cpu.wake.wait(lock, [this] { return pauses_ == 0 || is_ending_; });
     run_due();
+    update_alarm();
   } while ((pauses_ != 0 || (cpu.is_held && alarm_ != nullptr && !quits_)) && !is_ending_);
   if (!is_ending_ && std::exchange(quits_, false)) end({RunEnd::kQuit, 0});
   if (!is_ending_ && retired_ >= last_) end({RunEnd::kInstructionLimit, 0});

@@ -90,6 +90,7 @@ class VcpuSet final : public VcpuEvents {
   Exit enter(MachineCpu& cpu, RunLimit limit, Lock& lock);
   void end(RunResult result);
   void wake_all();
+  void count_awake();
 
   // vcpu_threads.cc
   void run_cpu(MachineCpu& cpu);

@@ -77,14 +77,15 @@ void VcpuSet::run_cpu(MachineCpu& cpu) {
 // The vCPU is halted: until something has work for it. Whoever falls asleep last leaves the timers to the
 // alarm.
 void VcpuSet::sleep(MachineCpu& cpu, Lock& lock) {
-  const bool has_slices = cpu.engine->runs_in_slices();
-  if (has_slices) --awake_;
+  cpu.is_asleep = true;
+  count_awake();
   if (awake_ == 0 && when_halted_ == WhenHalted::kReturn) wait_once(cpu, lock);
   update_alarm();
   const Nanoseconds start = timers_.now();
   cpu.wake.wait(lock, [&] { return cpu.is_woken || is_ending_; });
   cpu.platform.accounts().add_halt(timers_.now() - start);
-  if (has_slices) ++awake_;
+  cpu.is_asleep = false;
+  count_awake();
 }
 
 // With WhenHalted::kReturn, the last vCPU awake: until the next timer at most, and that ends the run.

@@ -2,6 +2,7 @@
 #include "machine/virtio_slots.h"
 
 #include <algorithm>
+#include <map>
 
 #include "devices/port_map.h"
 
@@ -33,6 +34,7 @@ Result<void> VirtioSlots::add(const DeviceOption& option) {
   TRY_VOID(check_id(made.id));
   if (made.console_input != nullptr) console_input_ = made.console_input;
   if (made.balloon != nullptr) balloon_ = made.balloon;
+  devices_.push_back(made.device.get());
   const VirtioOptions options{.has_packed = made.placement.offers_packed};
   if (made.placement.transport == VirtioTransport::kMmio) return plug_mmio(std::move(made), options);
   return plug_pci(std::move(made), options);
@@ -64,6 +66,18 @@ std::vector<Component*> VirtioSlots::components() const {
   std::vector<Component*> all;
   for (const auto& transport : transports_) all.push_back(transport.get());
   return all;
+}
+
+std::string VirtioSlots::statistics_text() const {
+  std::string text;
+  std::map<std::string_view, unsigned> seen;
+  for (const VirtioDevice* device : devices_) {
+    const unsigned number = seen[device->name()]++;
+    for (const auto& [counter, value] : device->counter_values()) {
+      text += fmt::format("{}{}_{} {}\n", device->name(), number, counter, value);
+    }
+  }
+  return text;
 }
 
 }  // namespace doppel

@@ -43,6 +43,8 @@ class VirtioSlots {
   // Null when no device of that kind was added; the last one that was.
   ConsoleInput* console_input() const { return console_input_; }
   VirtioBalloon* balloon() const { return balloon_; }
+  // Counters of all devices as lines of "device_counter value"; the device's name has its number behind it.
+  std::string statistics_text() const;
 
  private:
   // An interrupt that several MMIO devices may assert.
@@ -69,6 +71,7 @@ class VirtioSlots {
   std::vector<SharedLine> shared_lines_;
   std::vector<std::unique_ptr<MmioLine>> mmio_lines_;
   std::vector<std::unique_ptr<Component>> transports_;
+  std::vector<const VirtioDevice*> devices_;  // in order of the options; the transports own them
   std::vector<MmioPlace> mmio_places_;
   ConsoleInput* console_input_ = nullptr;
   VirtioBalloon* balloon_ = nullptr;

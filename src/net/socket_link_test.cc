@@ -1,8 +1,8 @@
 // Tests of socket links with each other and with hostile peers.
 #include "net/socket_link.h"
 
-#include <stdlib.h>
 #include <sys/socket.h>
+#include <cstdlib>
 
 #include "base/host_inputs.h"
 #include "net/net_fakes.h"

@@ -24,8 +24,11 @@ struct HostForward {
 
 // Addresses in host byte order.
 struct UserNetworkConfig {
-  // Large packets make bulk transfer cheap for a guest, whose cost is for each packet.
   static constexpr u16 kMaxMtu = 65520;
+  // Large packets make bulk transfer cheap for a guest, whose cost is for each packet. But libslirp knows no
+  // window scaling: with segments of half a window, sender and receiver may each wait for the other to act
+  // (RFC 9293 3.8.6.2, both ends avoid silly windows), until a timer of 5 seconds. Four fit into 65535.
+  static constexpr u16 kDefaultMtu = 16384;
 
   u32 network = 0x0a000200;  // 10.0.2.0/24
   u32 netmask = 0xffffff00;
@@ -33,8 +36,8 @@ struct UserNetworkConfig {
   u32 dhcp_start = 0;          // 0: network + 15
   u32 dns = 0;                 // 0: network + 3
   bool is_restricted = false;  // the guest reaches nothing but forwarded ports
-  u16 mtu = kMaxMtu;
-  std::vector<HostForward> forwards;
+  u16 mtu = kDefaultMtu;
+  std::vector<HostForward> forwards = {};
 };
 
 // Owned by the machine. A poller of its event loop: sockets of the host are served there; frames from the

@@ -144,7 +144,7 @@ TEST_F(UserNetworkTest, CompletesChecksumsOfWhatTheGuestSends) {
 }
 
 TEST_F(UserNetworkTest, TakesPacketsUpToTheMtuAndReturnsThem) {
-  ASSERT_TRUE(open());
+  ASSERT_TRUE(open({.mtu = UserNetworkConfig::kMaxMtu}));
   announce_guest();
   const HostSocket server(SOCK_DGRAM);
   NetHeader header;

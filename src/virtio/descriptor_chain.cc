@@ -61,15 +61,15 @@ std::size_t DescriptorChain::read(u64 offset, std::span<u8> out) const {
 
 std::size_t DescriptorChain::write(u64 offset, std::span<const u8> data) const {
   return for_range(writable(), offset, data.size(), [&](u8* host, u64 chunk, u64 done) {
-    memory_->note_write(guest_address(host), chunk);
     std::memcpy(host, data.data() + done, chunk);
+    memory_->note_write(guest_address(host), chunk);
   });
 }
 
 std::size_t DescriptorChain::write_zeroes(u64 offset, u64 length) const {
   return for_range(writable(), offset, length, [&](u8* host, u64 chunk, u64) {
-    memory_->note_write(guest_address(host), chunk);
     std::memset(host, 0, chunk);
+    memory_->note_write(guest_address(host), chunk);
   });
 }
 

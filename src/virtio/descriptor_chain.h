@@ -65,9 +65,9 @@ class DescriptorChain {
     return write(offset, {reinterpret_cast<const u8*>(&value), sizeof(value)}) == sizeof(value);
   }
 
-  // Tells whoever holds translated code that bytes [offset, offset + length) of the writable part change.
-  // Call it before handing writable() to someone who writes through it; write() does it by itself, and
-  // VirtQueue::push() does it again for what was written.
+  // Tells whoever holds translated code that bytes [offset, offset + length) of the writable part changed,
+  // for those who write through writable() themselves. write() does it, and so does VirtQueue::push() for
+  // what was written from the start of the part.
   void announce_writes(u64 offset, u64 length) const;
 
   // A chain in flight as state: guest addresses, not host pointers. Loading refuses what is not RAM, and

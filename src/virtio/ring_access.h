@@ -25,12 +25,12 @@ Descriptor load_descriptor(const u8* host) {
 
 // Everything written before is visible first. Ring areas may share a frame with code, like any memory.
 inline void store_ring_u16(GuestMemory& memory, GuestPhys address, u16 value) {
-  memory.note_write(address, sizeof(value));
   __atomic_store_n(reinterpret_cast<u16*>(memory.host(address)), value, __ATOMIC_RELEASE);
+  memory.note_write(address, sizeof(value));
 }
 inline void store_ring_u32(GuestMemory& memory, GuestPhys address, u32 value) {
-  memory.note_write(address, sizeof(value));
   __atomic_store_n(reinterpret_cast<u32*>(memory.host(address)), value, __ATOMIC_RELAXED);
+  memory.note_write(address, sizeof(value));
 }
 
 // Between writing what the driver looks at and reading what it wrote: each side sees at least one of the

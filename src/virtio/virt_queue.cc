@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/verify.h"
-
 namespace doppel {
 
 VirtQueue::VirtQueue(GuestMemory& memory, u16 max_size, std::function<void(std::string_view)> on_broken)
@@ -87,14 +85,14 @@ void VirtQueue::push_together(std::span<const UsedBuffer> buffers) {
   u16 count = 0;
   for (const UsedBuffer& buffer : buffers) {
     if (buffer.chain->queue_life() != life_) continue;
-    VERIFY(buffer.written <= buffer.chain->writable_size());
-    // Once more after the writes: another CPU may have decoded the frame while they were under way.
-    buffer.chain->announce_writes(0, buffer.written);
+    const u32 written = static_cast<u32>(std::min<u64>(buffer.written, buffer.chain->writable_size()));
+    // Back ends write through the pieces without a word.
+    buffer.chain->announce_writes(0, written);
     const ChainToken token = buffer.chain->token();
     if (layout_.is_packed) {
-      packed_.write_used(token, buffer.written);
+      packed_.write_used(token, written);
     } else {
-      split_.write_used(count++, token.id, buffer.written);
+      split_.write_used(count++, token.id, written);
     }
     in_flight_ -= std::min<u32>(token.slots, in_flight_);
   }

@@ -13,7 +13,8 @@
 
 namespace doppel {
 
-// A buffer that the device is done with. `written` counts bytes from the start of the writable part.
+// A buffer that the device is done with. `written` counts bytes from the start of the writable part; what is
+// beyond its end does not count.
 struct UsedBuffer {
   const DescriptorChain* chain;
   u32 written;

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "state/state_visitor.h"
 
@@ -54,6 +57,9 @@ class VirtioDevice : public Component {
   virtual bool can_reset_queue() const { return false; }
   // The driver resets one queue: as deactivate(), for the requests of this queue.
   virtual void queue_reset(unsigned) {}
+
+  // Counters for people, by name; not part of the state.
+  virtual std::vector<std::pair<std::string_view, u64>> counter_values() const { return {}; }
 };
 
 }  // namespace doppel

@@ -103,10 +103,10 @@ class Doppel:
         return Outcome(conversation.process.returncode, conversation.out(), conversation.err(),
                        conversation.seconds())
 
-    def boot(self, *options, image="initrd.img", words="", memory="512M", limit=120, until=None, replies=()):
+    def boot(self, *options, image="initrd.img", words="", memory="512M", cpus=1, limit=120, until=None, replies=()):
         """Boots the Debian kernel with one of the images."""
         return self.run("run", "--kernel", GUEST / "vmlinuz", "--initrd", GUEST / image, "--cmdline",
-                        f"{CMDLINE} {words}".strip(), "--memory", memory, "--cpus", "1", *options,
+                        f"{CMDLINE} {words}".strip(), "--memory", memory, "--cpus", cpus, *options,
                         limit=limit, until=until, replies=replies)
 
 

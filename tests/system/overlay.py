@@ -1,5 +1,6 @@
 """An initrd with kernel modules and a script added, for guests that need drivers."""
 
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -49,10 +50,11 @@ def cpio(tree):
                           input="\0".join(names).encode() + b"\0", cwd=tree).stdout
 
 
-def initrd(folder, modules, script, unloaded=(), base="initrd.img"):
+def initrd(folder, modules, script, unloaded=(), base="initrd.img", files=()):
     """Writes `base` with modules below /modules and `script` as /scripts/test into a folder; returns its path.
 
-    The script runs with doppel.exec=test, after the modules are loaded but for those `unloaded`.
+    The script runs with doppel.exec=test, after the modules are loaded but for those `unloaded`. `files` are pairs of
+    a path in the guest and an executable of the host.
     """
     with tempfile.TemporaryDirectory() as work:
         tree = Path(work)
@@ -63,6 +65,9 @@ def initrd(folder, modules, script, unloaded=(), base="initrd.img"):
             (tree / "modules" / f"{name}.ko").write_bytes(path.read_bytes())
         (tree / "modules" / "order").write_text("".join(f"{name}\n" for name, _ in order if name not in unloaded))
         (tree / "scripts" / "test").write_text(LOAD + script)
+        for target, source in files:
+            (tree / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, tree / target)
         archive = cpio(tree)
     data = (GUEST / base).read_bytes()
     result = Path(folder) / "initrd.img"

@@ -24,8 +24,16 @@ VARIANTS = {
     "page_table_isolation": ("pti=on", ()),
     "xapic": ("nox2apic", ()),
     "pic_only": ("noapic", ()),
-    # Linux uses the 8254 for its ticks only if it believes that there is no TSC-deadline timer.
-    "no_local_apic_timer": ("nolapic_timer lapic=notscdeadline", ()),
+    "no_local_apic_timer": ("nolapic_timer", ()),
+    # Linux uses the 8254 for its ticks only without an HPET, and if it believes that there is no TSC-deadline timer.
+    "tick_of_the_8254": ("nolapic_timer lapic=notscdeadline hpet=disable", ()),
+    "hpet_clock": ("clocksource=hpet no-kvmclock tsc=unstable", ()),
+    "hpet_tick_and_clock": ("nolapic_timer clocksource=hpet no-kvmclock hpet=force", ()),
+    "no_hpet": ("hpet=disable", ()),
+    "no_pci": ("pci=off", ()),
+    "pci_through_ports": ("pci=conf1", ()),
+    "pci_without_acpi": ("pci=noacpi", ("--rng", "on")),
+    "pci_without_messages": ("pci=nomsi", ("--rng", "on")),
     "no_local_apic": ("nolapic", ()),
     "pm_timer_clock": ("clocksource=acpi_pm no-kvmclock", ()),
     "no_tsc": ("notsc no-kvmclock", ()),

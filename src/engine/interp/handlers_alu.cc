@@ -4,6 +4,7 @@
 
 #include "engine/interp/guest_atomic.h"
 #include "engine/interp/handlers.h"
+#include "engine/interp/locked.h"
 
 namespace doppel::interp {
 namespace {
@@ -98,6 +99,16 @@ INTERP_INLINE void locked_alu(u8* host, T b, u64& flags) {
   flags = captured;
 }
 
+template <Alu kOperation, class T>
+INTERP_SLOW bool slow_locked_alu(Interpreter* s, u64 va, T operand, u64& flags) {
+  const u64 carry_in = flags;
+  T old;
+  return update_locked<T>(*s, va, old, [&](T value) {
+    flags = carry_in;
+    return alu<kOperation, T>(value, operand, flags);
+  });
+}
+
 template <Alu kOperation, class T, bool kImmediate>
 void INTERP_CALL alu_locked(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const T operand = second<T, kImmediate>(s, op);
@@ -107,7 +118,8 @@ void INTERP_CALL alu_locked(Interpreter* s, const Op* op, u64 flags, u64 base) {
     locked_alu<kOperation, T>(host, operand, flags);
     NEXT();
   }
-  GOTO((alu_mem<kOperation, T, Any, kImmediate>));
+  if (!slow_locked_alu<kOperation, T>(s, va, operand, flags)) GOTO(leave_faulted);
+  NEXT_AFTER_SLOW_STORE();
 }
 
 template <Unary kOperation, class T>
@@ -150,11 +162,24 @@ void INTERP_CALL unary_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
 }
 
 template <Unary kOperation, class T>
+INTERP_SLOW bool slow_locked_unary(Interpreter* s, u64 va, u64& flags) {
+  const u64 carry_in = flags;
+  T old;
+  return update_locked<T>(*s, va, old, [&](T value) {
+    flags = carry_in;
+    return unary<kOperation, T>(value, flags);
+  });
+}
+
+template <Unary kOperation, class T>
 void INTERP_CALL unary_locked(Interpreter* s, const Op* op, u64 flags, u64 base) {
   u64 va;
   if (!operand_address(s, op, base, sizeof(T), true, va)) GOTO(leave_faulted);
   u8* host = update_pointer(s, va, sizeof(T));
-  if (host == nullptr) GOTO((unary_mem<kOperation, T, Any>));
+  if (host == nullptr) {
+    if (!slow_locked_unary<kOperation, T>(s, va, flags)) GOTO(leave_faulted);
+    NEXT_AFTER_SLOW_STORE();
+  }
   u64 updated_flags = flags;
   locked_update<T>(host, [&](T old) {
     updated_flags = flags;

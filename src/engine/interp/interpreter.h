@@ -107,6 +107,7 @@ class Interpreter final : public Core {
   // RFLAGS.IF went from 0 to 1: must the dispatcher look before the instruction after next?
   bool may_have_interrupt() const { return interrupt_hint_.load(std::memory_order_relaxed); }
 
+  u32 pauses = 0;              // PAUSE instructions executed
   bool suppress_step = false;  // the instruction delivered an event itself: no single-step trap
   bool is_repeating = false;   // a string instruction stopped between iterations
   // A trap can follow any iteration of a string instruction: single-stepping, or breakpoints are armed.

@@ -1,5 +1,6 @@
 // Bit instructions: BT family, scans, double shifts, BMI, ADX, CRC32, POPCNT. SDM 2A-2D.
 #include "engine/interp/guest_atomic.h"
+#include "engine/interp/locked.h"
 #include "engine/interp/semantic.h"
 
 namespace doppel::interp {
@@ -41,6 +42,13 @@ bool bit_word(Interpreter& s, const Insn& insn, u64 va, u64 mask, u64& value) {
   if (host != nullptr) {
     value = apply_in_host<kAction, T>(host, mask, insn.has_lock);
     return true;
+  }
+  if (kWrites && insn.has_lock) {
+    T old;
+    const bool is_good =
+        update_locked<T>(s, va, old, [&](T word) { return static_cast<T>(apply(kAction, word, mask)); });
+    value = old;
+    return is_good;
   }
   if (kWrites && !s.probe_write(va, sizeof(T), s.access_mode)) return false;
   value = 0;

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "engine/interp/guest_atomic.h"
+#include "engine/interp/locked.h"
 #include "engine/interp/semantic.h"
 
 namespace doppel::interp {
@@ -177,22 +178,6 @@ Flow movbe(Interpreter& s, const Op& op, const Insn& insn) {
   return fault_of(write_operand(s, op, insn, 0, __builtin_bswap64(value) >> (64 - 8 * size)));
 }
 
-// A memory operand to be read and written as one.
-struct Update {
-  u64 va = 0;
-  u8* host = nullptr;  // operand memory for host atomics; nullptr: use read and write
-};
-
-// Makes sure that the operand can be written. Fills `value` only when there is no host pointer.
-bool begin_update(Interpreter& s, const Op& op, unsigned size, Update& update, u64& value) {
-  if (!memory_address(s, op, size, true, update.va)) return false;
-  update.host = update_pointer(&s, update.va, size);
-  if (update.host != nullptr) return true;
-  value = 0;
-  return s.probe_write(update.va, size, s.access_mode) &&
-         s.read_linear(update.va, &value, size, s.access_mode);
-}
-
 template <class T>
 bool swap_if_equal(u8* host, u64& expected, u64 desired) {
   T old = static_cast<T>(expected);
@@ -216,22 +201,37 @@ INTERP_INLINE auto with_width(unsigned size, F f) {
   }
 }
 
+// Replaces the memory operand by `f` of it as one step. `fast` does the same with the host's own instruction
+// on the operand's memory; both give what was there before.
+template <class Fast, class F>
+bool replace(Interpreter& s, const Op& op, unsigned size, u64& old, Fast fast, F f) {
+  u64 va;
+  if (!memory_address(s, op, size, true, va)) return false;
+  return with_width(size, [&]<class T>(T) -> bool {
+    if (u8* host = update_pointer(&s, va, size)) {
+      old = fast.template operator()<T>(host);
+      return true;
+    }
+    T before;
+    const bool is_good =
+        update_locked<T>(s, va, before, [&](T value) { return static_cast<T>(f(u64{value})); });
+    old = before;
+    return is_good;
+  });
+}
+
+// Locked with or without the prefix. SDM 2C "XCHG".
 Flow xchg(Interpreter& s, const Op& op, const Insn& insn) {
   const unsigned memory_index = insn.operands[0].kind == OperandKind::kMemory ? 0 : 1;
   const Operand& reg = insn.operands[1 - memory_index];
-  const unsigned size = reg.size;
-  const u64 desired = read_gpr(s, reg.reg, size);
-  Update update;
+  const u64 desired = read_gpr(s, reg.reg, reg.size);
   u64 old = 0;
-  if (!begin_update(s, op, size, update, old)) return Flow::kFault;
-  if (update.host != nullptr) {
-    // Locked with or without the prefix. SDM 2C "XCHG".
-    old = with_width(
-        size, [&]<class T>(T) -> u64 { return locked_exchange<T>(update.host, static_cast<T>(desired)); });
-  } else if (!s.write_linear(update.va, &desired, size, s.access_mode)) {
-    return Flow::kFault;
-  }
-  write_gpr(s, reg.reg, size, old);
+  const bool is_good = replace(
+      s, op, reg.size, old,
+      [&]<class T>(u8* host) { return locked_exchange<T>(host, static_cast<T>(desired)); },
+      [&](u64) { return desired; });
+  if (!is_good) return Flow::kFault;
+  write_gpr(s, reg.reg, reg.size, old);
   return Flow::kNext;
 }
 
@@ -256,16 +256,11 @@ Flow xadd(Interpreter& s, const Op& op, const Insn& insn) {
     write_gpr(s, insn.operands[0].reg, size, sum);
     return Flow::kNext;
   }
-  Update update;
   u64 old = 0;
-  if (!begin_update(s, op, size, update, old)) return Flow::kFault;
-  if (update.host != nullptr) {
-    old = with_width(size,
-                     [&]<class T>(T) -> u64 { return locked_add<T>(update.host, static_cast<T>(addend)); });
-  } else {
-    const u64 sum = old + addend;
-    if (!s.write_linear(update.va, &sum, size, s.access_mode)) return Flow::kFault;
-  }
+  const bool is_good = replace(
+      s, op, size, old, [&]<class T>(u8* host) { return locked_add<T>(host, static_cast<T>(addend)); },
+      [&](u64 value) { return value + addend; });
+  if (!is_good) return Flow::kFault;
   sized_alu<Alu::kAdd>(s, size, old, addend);
   write_gpr(s, source.reg, size, old);
   return Flow::kNext;
@@ -286,19 +281,58 @@ Flow cmpxchg(Interpreter& s, const Op& op, const Insn& insn) {
       write_gpr(s, x86::kRax * 8, size, old);
     return Flow::kNext;
   }
-  Update update;
-  if (!begin_update(s, op, size, update, old)) return Flow::kFault;
-  if (update.host != nullptr) {
-    old = expected;
-    with_width(size, [&]<class T>(T) -> bool { return swap_if_equal<T>(update.host, old, desired); });
-  } else {
-    // A failed comparison writes the old value back. SDM 2A "CMPXCHG".
-    const u64& stored = old == expected ? desired : old;
-    if (!s.write_linear(update.va, &stored, size, s.access_mode)) return Flow::kFault;
-  }
+  // A failed comparison writes the old value back. SDM 2A "CMPXCHG".
+  const bool is_good = replace(
+      s, op, size, old,
+      [&]<class T>(u8* host) {
+        u64 found = expected;
+        swap_if_equal<T>(host, found, desired);
+        return found;
+      },
+      [&](u64 value) { return value == expected ? desired : value; });
+  if (!is_good) return Flow::kFault;
   sized_alu<Alu::kCmp>(s, size, expected, old);
   if (old != expected) write_gpr(s, x86::kRax * 8, size, old);
   return Flow::kNext;
+}
+
+// The two halves of CMPXCHG8B's or CMPXCHG16B's operand.
+struct Pair {
+  u64 low;
+  u64 high;
+  bool operator==(const Pair&) const = default;
+};
+
+bool swap_pair_if_equal(u8* host, unsigned half, Pair& expected, const Pair& desired) {
+  bool is_equal;
+  if (half == 8) {
+    asm volatile("lock cmpxchg16b %[m]"
+                 : [m] "+m"(*host), "+a"(expected.low), "+d"(expected.high), "=@ccz"(is_equal)
+                 : "b"(desired.low), "c"(desired.high)
+                 : "memory");
+    return is_equal;
+  }
+  u64 packed = expected.low | expected.high << 32;
+  is_equal = swap_if_equal<u64>(host, packed, desired.low | desired.high << 32);
+  expected = {packed & size_mask(4), packed >> 32};
+  return is_equal;
+}
+
+// On two pages, or a device. False after recording a fault.
+bool swap_split_pair(Interpreter& s, u64 va, unsigned half, Pair& expected, const Pair& desired) {
+  const std::lock_guard lock(s.memory.split_lock());
+  u8 bytes[16] = {};
+  if (!s.probe_write(va, 2 * half, s.access_mode) || !s.read_linear(va, bytes, 2 * half, s.access_mode)) {
+    return false;
+  }
+  Pair old = {};
+  std::memcpy(&old.low, bytes, half);
+  std::memcpy(&old.high, bytes + half, half);
+  const Pair& stored = old == expected ? desired : old;
+  std::memcpy(bytes, &stored.low, half);
+  std::memcpy(bytes + half, &stored.high, half);
+  expected = old;
+  return s.write_linear(va, bytes, 2 * half, s.access_mode);
 }
 
 // CMPXCHG8B and CMPXCHG16B.
@@ -307,41 +341,28 @@ Flow cmpxchg_pair(Interpreter& s, const Op& op, const Insn& insn) {
   u64 va;
   if (!memory_address(s, op, 2 * half, true, va)) return Flow::kFault;
   if (half == 8 && (va & 15) != 0) return s.raise(x86::kVectorGp, 0), Flow::kFault;
-  if (!s.probe_write(va, 2 * half, s.access_mode)) return Flow::kFault;
   auto& gpr = s.state.gpr;
   const u64 mask = size_mask(half);
-  u64 old[2] = {};
-  const u64 expected[2] = {gpr[x86::kRax] & mask, gpr[x86::kRdx] & mask};
-  const u64 desired[2] = {gpr[x86::kRbx] & mask, gpr[x86::kRcx] & mask};
-  u8* host = update_pointer(&s, va, 2 * half);
-  bool is_equal;
-  if (host != nullptr && half == 8) {
-    old[0] = expected[0];
-    old[1] = expected[1];
-    asm volatile("lock cmpxchg16b %[m]"
-                 : [m] "+m"(*host), "+a"(old[0]), "+d"(old[1]), "=@ccz"(is_equal)
-                 : "b"(desired[0]), "c"(desired[1])
-                 : "memory");
-  } else if (host != nullptr) {
-    u64 packed = expected[0] | expected[1] << 32;
-    is_equal = swap_if_equal<u64>(host, packed, desired[0] | desired[1] << 32);
-    old[0] = packed & mask;
-    old[1] = packed >> 32;
+  const Pair expected = {gpr[x86::kRax] & mask, gpr[x86::kRdx] & mask};
+  const Pair desired = {gpr[x86::kRbx] & mask, gpr[x86::kRcx] & mask};
+  Pair old = expected;
+  if (u8* host = update_pointer(&s, va, 2 * half)) {
+    swap_pair_if_equal(host, half, old, desired);
   } else {
-    u8 bytes[16] = {};
-    if (!s.read_linear(va, bytes, 2 * half, s.access_mode)) return Flow::kFault;
-    std::memcpy(&old[0], bytes, half);
-    std::memcpy(&old[1], bytes + half, half);
-    is_equal = old[0] == expected[0] && old[1] == expected[1];
-    const u64* stored = is_equal ? desired : old;
-    std::memcpy(bytes, &stored[0], half);
-    std::memcpy(bytes + half, &stored[1], half);
-    if (!s.write_linear(va, bytes, 2 * half, s.access_mode)) return Flow::kFault;
+    LockedOperand operand;
+    if (!find_locked(s, va, 2 * half, operand)) return Flow::kFault;
+    if (operand.host != nullptr) {
+      swap_pair_if_equal(operand.host, half, old, desired);
+      finish_locked(s, operand);
+    } else if (!swap_split_pair(s, va, half, old, desired)) {
+      return Flow::kFault;
+    }
   }
+  const bool is_equal = old == expected;
   set_flag(s, x86::kFlagZf, is_equal);
   if (!is_equal) {
-    write_gpr(s, x86::kRax * 8, half, old[0]);
-    write_gpr(s, x86::kRdx * 8, half, old[1]);
+    write_gpr(s, x86::kRax * 8, half, old.low);
+    write_gpr(s, x86::kRdx * 8, half, old.high);
   }
   return Flow::kNext;
 }

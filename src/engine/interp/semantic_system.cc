@@ -111,6 +111,7 @@ Flow cpuid(Interpreter& s, const Op&, const Insn&) {
   gpr[x86::kRbx] = result.ebx;
   gpr[x86::kRcx] = result.ecx;
   gpr[x86::kRdx] = result.edx;
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);  // it serializes, as a program may rely on. SDM 3A 8.3
   return Flow::kNext;
 }
 
@@ -223,6 +224,13 @@ Flow touch_line(Interpreter& s, const Op& op, const Insn&) {
 }
 
 Flow no_operation(Interpreter&, const Op&, const Insn&) { return Flow::kNext; }
+
+// In a spin loop another vCPU may need the host CPU: now and then, as it costs a system call.
+Flow pause(Interpreter& s, const Op&, const Insn&) {
+  constexpr u32 kPausesBeforeRelaxing = 32;
+  if (++s.pauses % kPausesBeforeRelaxing == 0) s.platform.relax();
+  return Flow::kNext;
+}
 
 Flow memory_fence(Interpreter&, const Op&, const Insn&) {
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -340,7 +348,7 @@ constexpr SemanticRow kRows[] = {
     {ZYDIS_MNEMONIC_PREFETCHT2, &no_operation},
     {ZYDIS_MNEMONIC_PREFETCHW, &no_operation},
     {ZYDIS_MNEMONIC_PREFETCHWT1, &no_operation},
-    {ZYDIS_MNEMONIC_PAUSE, &no_operation},
+    {ZYDIS_MNEMONIC_PAUSE, &pause},
     {ZYDIS_MNEMONIC_LFENCE, &memory_fence},
     {ZYDIS_MNEMONIC_SFENCE, &memory_fence},
     {ZYDIS_MNEMONIC_MFENCE, &memory_fence},
