@@ -42,6 +42,7 @@ class EngineVcpu final : public Vcpu {
   void load(const CpuState& state) override { active().load(state); }
   Result<void> set_debug(const DebugControl& control) override { return active().set_debug(control); }
   std::vector<std::pair<std::string_view, u64>> statistics() const override;
+  void add_metrics(MetricList& list) const override { active().add_metrics(list); }
   void invalidate(GuestPhys address, u64 size) override { active().invalidate(address, size); }
 
  private:

@@ -53,7 +53,8 @@ def counters_in_a_file(doppel):
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "metrics"
         machine = Conversation([str(doppel.binary), "run", "--kernel", str(GUEST / "vmlinuz"), "--initrd",
-                                str(GUEST / "initrd.img"), "--cmdline", CMDLINE, "--stats", "--stats-file", str(path)],
+                                str(GUEST / "initrd.img"), "--cmdline", CMDLINE, "--engine", "interp", "--stats",
+                                "--stats-file", str(path)],
                                [("doppel:", "echo half-$((40 + 2))\n"), ("half-42", "sleep 1; poweroff\n")])
         try:
             while "half-42" not in machine.out():
