@@ -6,10 +6,10 @@ SOAK_MINUTES ?= 30
 JOBS ?= 2
 DOPPEL := build/release/doppel
 
-.PHONY: help deps build guest debian run test check format bench fuzz soak clean
+.PHONY: help deps build guest debian run test check format bench bench-io fuzz soak clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 deps:
 	@tools/install-deps build
@@ -41,6 +41,11 @@ format:  ## lay out the sources with clang-format
 bench: build guest  ## doppel beside native, QEMU and Bochs
 	@tools/install-deps bench
 	@bench/run
+
+bench-io: build guest  ## disk and network throughput beside QEMU
+	@tools/install-deps bench
+	@bench/disk
+	@bench/network
 
 fuzz: deps  ## every fuzz target for FUZZ_SECONDS
 	@fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
