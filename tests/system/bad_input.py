@@ -76,7 +76,6 @@ ARGUMENTS = {
     "memory_is_no_multiple_of_a_page": ("--memory", "67108865"),
     "memory_too_small_for_the_kernel": ("--memory", "16M"),
     "cpus_zero": ("--cpus", "0"),
-    "cpus_two": ("--cpus", "2"),
     "cpus_more_than_64": ("--cpus", "65"),
     "cpus_too_many": ("--cpus", "1000000"),
     "cpus_negative": ("--cpus", "-1"),
