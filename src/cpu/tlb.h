@@ -44,13 +44,17 @@ struct TlbSide {
   void drop(unsigned index) { tags[index] = empty_tag(index); }
 };
 
-// Owned by an Mmu, read by its engine.
-class TlbTable {
- public:
+// Owned by an Mmu, read by its engine, which may look at the sides only. All members have one access, so that
+// their places are known to generated code.
+struct TlbTable {
   TlbTable();
 
   TlbSide read;
   TlbSide write;
+  // Entries in use since clear(), some perhaps twice or no more; if they are too many, all count as used.
+  std::array<u16, kTlbEntries> used;
+  unsigned used_count = 0;
+  u64 large_regions = 0;  // bit (va >> 30) & 63: entries that came from large pages lie in that gigabyte
 
   // Enters a page; `is_large`: as part of a larger one.
   void enter(u64 page, u64 addend, bool is_writable, bool is_large);
@@ -61,14 +65,6 @@ class TlbTable {
   void drop_writes_to(u64 host);
   void drop_writes();
 
- private:
-  template <class F>
-  void each_used(F f);
-
-  // Entries in use since clear(), some perhaps twice or no more; if they are too many, all count as used.
-  std::array<u16, kTlbEntries> used_;
-  unsigned used_count_ = 0;
-  u64 large_regions_ = 0;  // bit (va >> 30) & 63: entries that came from large pages lie in that gigabyte
 };
 
 }  // namespace doppel

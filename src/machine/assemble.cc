@@ -4,6 +4,7 @@
 #include "boot/acpi_tables.h"
 #include "devices/port_map.h"
 #include "engine/interp/interpreter.h"
+#include "engine/jit/jit.h"
 #include "engine/kvm/kvm_vcpu.h"
 #include "machine/machine.h"
 
@@ -149,13 +150,21 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
     return create_interpreter(
         {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
   };
+  EngineMaker jit = [this, &cpu, apic_id]() -> Result<std::unique_ptr<Vcpu>> {
+    std::unique_ptr<TranslatedCode> translated = TRY(create_translator(
+        {.features = cpuid_.features(),
+         .counts_instructions = config_.clock == ClockSource::kInstructions || config_.counts_instructions}));
+    return create_interpreter(
+        {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id},
+        std::move(translated));
+  };
   EngineMaker kvm;
   if (kvm_) {
     kvm = [this, &cpu, apic_id] {
       return create_kvm_vcpu({.vm = *kvm_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
     };
   }
-  return std::make_unique<EngineVcpu>(*memory_, std::array{std::move(interpreter), std::move(kvm)});
+  return std::make_unique<EngineVcpu>(*memory_, std::array{std::move(interpreter), std::move(jit), std::move(kvm)});
 }
 
 // All but the boot CPU wait for a start-up message. SDM 3A 8.4.

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "cpu/core.h"
+#include "cpu/translated_code.h"
 #include "cpu/vcpu.h"
 #include "engine/interp/borrowed.h"
 #include "engine/interp/debug_stops.h"
@@ -22,7 +23,9 @@ struct InterpreterConfig {
   u32 apic_id = 0;
 };
 
-Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config);
+// With `translated`, 64-bit code runs there as far as it can: a different engine with the same rules.
+Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config,
+                                                 std::unique_ptr<TranslatedCode> translated = nullptr);
 
 }  // namespace doppel
 
@@ -50,7 +53,8 @@ struct Statistics {
 // where said.
 class Interpreter final : public Core {
  public:
-  Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_code);
+  Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_code,
+              std::unique_ptr<TranslatedCode> translated_code);
   ~Interpreter();
 
   // As in Vcpu; kick() and the notify functions from any thread.
@@ -116,6 +120,9 @@ class Interpreter final : public Core {
            (debug != nullptr && debug->is_single());
   }
 
+  // Runs 64-bit code while no debug facility is in use; null: nothing does.
+  std::unique_ptr<TranslatedCode> translated;
+
   // What a debugger asked for; null while there is none.
   std::unique_ptr<DebugStops> debug;
   // Is there a breakpoint at `rip`, where a trace is about to be entered that `charged` instructions were
@@ -148,6 +155,9 @@ class Interpreter final : public Core {
   Exit run_until(RunLimit limit);
   Poll poll(Exit& exit);
   void poll_events();
+  bool is_translatable() const;
+  void interpret_one();
+  void request_attention();
   void run_trace(const Trace& trace);
   void sample(const Trace& trace);
   void run_single(const Trace& trace);
