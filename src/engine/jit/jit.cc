@@ -140,6 +140,7 @@ Frame& Jit::prepare() {
   for (const std::atomic<Frame*>& known : frames_) is_known |= known.load(std::memory_order_relaxed) == &frame;
   if (!is_known) set_up(frame);
   const CpuState& state = core_->state;
+  frame.exit_link = 0;  // of a branch that led elsewhere
   frame.go.store(1, std::memory_order_seq_cst);
   check_epochs(frame);
   frame.fs_base = state.segments[x86::kFs].base;
