@@ -202,9 +202,15 @@ bool is_bit_string(const Decoded& decoded) {
   }
 }
 
+// With a 16-bit operand the interpreter does it.
+Classified classify_bit_string(const Decoded& decoded) {
+  return {.kind = decoded.operand(0).size >= 32 ? Kind::kBitString : Kind::kInterpret};
+}
+
 Classified classify_plain(const Decoded& decoded) {
   const Instruction& instruction = decoded.instruction;
-  if (!has_plain_operands(decoded) || has_impossible_high_byte(decoded) || is_bit_string(decoded)) return {};
+  if (!has_plain_operands(decoded) || has_impossible_high_byte(decoded)) return {};
+  if (is_bit_string(decoded)) return classify_bit_string(decoded);
   if (instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
       instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
     if (is_plain_integer(instruction)) {
@@ -269,6 +275,55 @@ Kind classify_stack(const Decoded& decoded) {
   }
 }
 
+Kind classify_system(const Decoded& decoded) {
+  switch (decoded.instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_CLD:
+    case ZYDIS_MNEMONIC_CLI:
+    case ZYDIS_MNEMONIC_STI:
+      return Kind::kFlags;
+    case ZYDIS_MNEMONIC_PUSHFQ:
+      return Kind::kFlags;
+    case ZYDIS_MNEMONIC_CLAC:
+    case ZYDIS_MNEMONIC_STAC:
+      return Kind::kAccessFlag;
+    case ZYDIS_MNEMONIC_SWAPGS:
+      return Kind::kSwapGs;
+    case ZYDIS_MNEMONIC_SYSCALL:
+      return Kind::kSystemCall;
+    case ZYDIS_MNEMONIC_SYSRET:
+      return decoded.instruction.operand_width == 64 ? Kind::kSystemReturn : Kind::kInterpret;
+    case ZYDIS_MNEMONIC_RDTSC:
+    case ZYDIS_MNEMONIC_RDTSCP:
+      return Kind::kReadTsc;
+    case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE:
+      return Kind::kReadBase;
+    case ZYDIS_MNEMONIC_SERIALIZE:
+      return Kind::kSerialize;
+    case ZYDIS_MNEMONIC_MOV: {
+      const ZydisRegister from = decoded.operand(1).reg.value;
+      const bool is_control = decoded.operand(1).type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                              (from == ZYDIS_REGISTER_CR2 || from == ZYDIS_REGISTER_CR3);
+      return is_control ? Kind::kReadControl : Kind::kInterpret;
+    }
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVSQ:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ:
+    case ZYDIS_MNEMONIC_STOSW: {
+      const bool is_string = decoded.instruction.meta.category == ZYDIS_CATEGORY_STRINGOP;
+      const bool has_segment = (decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_SEGMENT) != 0;
+      const bool is_plain = is_string && !has_segment && decoded.instruction.address_width == 64;
+      return is_plain ? Kind::kString : Kind::kInterpret;
+    }
+    default:
+      return Kind::kInterpret;
+  }
+}
+
 bool is_hint(const Instruction& instruction) {
   return instruction.mnemonic == ZYDIS_MNEMONIC_NOP ||
          (instruction.meta.category == ZYDIS_CATEGORY_PREFETCH);
@@ -280,6 +335,8 @@ Classified classify(const Decoded& decoded, const x86::FeatureSet& features) {
   const Instruction& instruction = decoded.instruction;
   if (!is_offered(instruction, features)) return {};
   if (is_hint(instruction)) return {.kind = Kind::kNothing};
+  const Kind system = classify_system(decoded);
+  if (system != Kind::kInterpret) return {.kind = system};
   switch (instruction.meta.category) {
     case ZYDIS_CATEGORY_CALL:
     case ZYDIS_CATEGORY_COND_BR:

@@ -130,13 +130,16 @@ class Assignment {
 }  // namespace
 
 void Translator::emit_plain(const Item& item) {
+  const Operand* memory = memory_operand(item.decoded);
+  emit_operation(item, memory, memory != nullptr ? emit_operand(item, *memory) : Memory());
+}
+
+// The instruction itself; `place`: where its memory operand is, if it has one.
+void Translator::emit_operation(const Item& item, const Operand* memory, Memory place) {
   const Decoded& decoded = item.decoded;
-  const Operand* memory = memory_operand(decoded);
   const Operand* rcx = implicit_rcx(decoded);
   const bool has_high = has_high_byte(decoded);
-  Memory place;
   if (memory != nullptr) {
-    place = emit_operand(item, *memory);
     const unsigned needed = Assignment::scratch_needed(decoded) + (rcx != nullptr ? 1 : 0);
     if (has_high) {
       a_.lea(kTest, place);
