@@ -166,6 +166,7 @@ void VirtioBalloon::take_statistics(DescriptorChain chain) {
     if (!tag || !value) break;
     if (*tag < statistics_.size()) statistics_[*tag] = value;
   }
+  ++statistics_taken_;
   // 5.5.6.3.1: there is one buffer; a driver that gives more gets the older one back.
   if (statistics_buffer_) host_->queue(queue_of(Role::kStatistics)).push(*statistics_buffer_, 0);
   statistics_buffer_ = std::move(chain);

@@ -99,6 +99,7 @@ TEST_F(Balloon, StatisticsArriveWhenAskedFor) {
   driver_->send(2, {buffer});
   EXPECT_EQ(device_.statistics()[4], 123u);
   EXPECT_EQ(device_.statistics()[5], 456u);
+  EXPECT_EQ(device_.statistics_taken(), 1u);
   EXPECT_FALSE(driver_->take(2));
   EXPECT_TRUE(device_.request_statistics());
   EXPECT_TRUE(driver_->take(2));
