@@ -64,10 +64,11 @@ Result<void> VirtioSlots::plug_mmio(MadeVirtioDevice made, const VirtioOptions& 
     return fail_usage("more than {} devices with transport=mmio", kVirtioMmioSlots);
   const std::size_t wire = index % kVirtioMmioIrqs.size();
   const u64 address = kVirtioMmioAddress + index * VirtioMmio::kSize;
+  std::string label = fmt::format("{} mmio{}", made.device->name(), index);
   mmio_lines_.push_back(std::make_unique<MmioLine>(shared_lines_[wire]));
   auto transport =
       std::make_unique<VirtioMmio>(environment_.memory, std::move(made.device), options, *mmio_lines_.back());
-  TRY_VOID(buses_.memory.add(address, VirtioMmio::kSize, *transport, "virtio_mmio"));
+  TRY_VOID(buses_.memory.add(address, VirtioMmio::kSize, *transport, std::move(label)));
   transports_.push_back(std::move(transport));
   mmio_places_.push_back({address, kVirtioMmioIrqs[wire]});
   return {};

@@ -192,9 +192,12 @@ def console_ports_reach_sockets(doppel):
             wait_for(conversation, hashlib.md5(numbers).hexdigest())
             wait_for(conversation, "doppel-virtio: PASS")
             expect("ports bulk console org.test.agent" in conversation.out(), tail(conversation.out()))
+            while conversation.step():
+                expect(conversation.seconds() < 180, "no end")
         finally:
             conversation.end()
-        expect(not agent.exists() or conversation.process.returncode != 0, "the socket is left")
+        expect(conversation.process.returncode == 0, f"status {conversation.process.returncode}")
+        expect(not agent.exists() and not bulk.exists(), "a socket is left")
 
 
 def console_follows_the_terminals_size(doppel):
