@@ -9,9 +9,9 @@ namespace doppel {
 namespace {
 
 constexpr MetricKind kAccesses{"bus_accesses", "Accesses to ports and device memory by device."};
-constexpr MetricKind kTime{"bus_access_time",
-                           "Host time in exits by the device that was accessed, from the exits that are timed.",
-                           MetricUnit::kNanoseconds};
+constexpr MetricKind kTime{
+    "bus_access_time", "Host time in exits by the device that was accessed, from the exits that are timed.",
+    MetricUnit::kNanoseconds};
 
 }  // namespace
 

@@ -54,9 +54,9 @@ class AddressMap {
   Account& account_of(std::string label);
   Account& account_of(u64 address, u64 size);
 
-  std::vector<Range> ranges_;      // sorted by base
-  std::deque<Account> accounts_;   // stay in place
-  Account nobody_ = {"nobody"};    // accesses outside every range
+  std::vector<Range> ranges_;     // sorted by base
+  std::deque<Account> accounts_;  // stay in place
+  Account nobody_ = {"nobody"};   // accesses outside every range
 };
 
 }  // namespace doppel

@@ -11,9 +11,9 @@ namespace {
 constexpr std::string_view kHelp =
     "ok balloon SIZE | balloon-statistics | power-button | engine interp|kvm | statistics FILE | quit | help";
 // virtio 1.2 section 5.5.6.3, in the order of the tags; memory in bytes.
-constexpr std::string_view kStatistics[] = {"swap-in", "swap-out",  "major-faults", "minor-faults",
-                                            "free",    "total",     "available",    "caches",
-                                            "huge-pages", "huge-page-failures"};
+constexpr std::string_view kStatistics[] = {
+    "swap-in", "swap-out",  "major-faults", "minor-faults", "free",
+    "total",   "available", "caches",       "huge-pages",   "huge-page-failures"};
 constexpr std::size_t kLongestEcho = 40;
 constexpr std::string_view kBlanks = " \t\r";
 
@@ -40,11 +40,13 @@ std::string ControlLines::answer(std::string_view line) {
   if (name == "statistics") {
     if (argument.empty()) return error("statistics: give the file to write");
     // A path that a NUL would cut short names another file.
-    if (argument.find('\0') != std::string_view::npos) return error("statistics: no file has a NUL in its name");
+    if (argument.find('\0') != std::string_view::npos)
+      return error("statistics: no file has a NUL in its name");
     return execute(WriteStatistics{std::string(argument)});
   }
   if (!argument.empty() && !name.empty()) {
-    return error(fmt::format("'{}' is no command, or takes no argument; try help", name.substr(0, kLongestEcho)));
+    return error(
+        fmt::format("'{}' is no command, or takes no argument; try help", name.substr(0, kLongestEcho)));
   }
   if (name == "balloon-statistics") return read_balloon();
   if (name == "power-button") return execute(PressPowerButton{});

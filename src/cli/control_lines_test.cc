@@ -55,11 +55,11 @@ TEST_F(ControlLinesTest, BalloonStatisticsAreOneLine) {
 
 TEST_F(ControlLinesTest, NonsenseReachesNobody) {
   const std::string_view nul("statistics a\0b", 14);
-  for (const std::string_view line : {std::string_view(""), std::string_view(" "), std::string_view("Quit"),
-                                      std::string_view("quit 1"), std::string_view("balloon"),
-                                      std::string_view("balloon -1"), std::string_view("balloon 1M 2M"),
-                                      std::string_view("engine"), std::string_view("engine auto"),
-                                      std::string_view("statistics"), nul, std::string_view("help me")}) {
+  for (const std::string_view line :
+       {std::string_view(""), std::string_view(" "), std::string_view("Quit"), std::string_view("quit 1"),
+        std::string_view("balloon"), std::string_view("balloon -1"), std::string_view("balloon 1M 2M"),
+        std::string_view("engine"), std::string_view("engine auto"), std::string_view("statistics"), nul,
+        std::string_view("help me")}) {
     EXPECT_TRUE(lines_.answer(line).starts_with("error: ")) << line;
   }
   EXPECT_EQ(count_, 0u);

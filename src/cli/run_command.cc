@@ -115,6 +115,12 @@ Result<u64> parse_switch_period(const std::string& text) {
   return period;
 }
 
+// Its thread reaches into the machine, which goes first when a start fails.
+struct TerminalStop {
+  Terminal& terminal;
+  ~TerminalStop() { terminal.stop(); }
+};
+
 void print_results(Control& control, const RunOptions& options) {
   if (options.prints_statistics) print(stderr, control.statistics_text());
   if (options.prints_hash) print(stdout, fmt::format("state hash {:016x}\n", control.state_hash()));
@@ -192,12 +198,12 @@ Result<int> run_machine(RunOptions& options) {
   WatchingSink console(terminal, options.exit_on);
   Control control = TRY(Control::create(config, console));
   console.on_found([&] { run_and_log(control, QuitFromConsole{}); });
+  const TerminalStop stop{terminal};
   TRY_VOID(start_terminal(terminal, control, options));
   std::unique_ptr<gdb::GdbServer> debugger = TRY(start_debugger(control, options));
   std::optional<EngineSwitcher> switcher;
   if (switch_period != 0) {
-    switcher.emplace(std::chrono::milliseconds(switch_period),
-                     [&] { run_and_log(control, SwitchEngine{}); });
+    switcher.emplace(std::chrono::milliseconds(switch_period), [&] { run_and_log(control, SwitchEngine{}); });
   }
   std::unique_ptr<ControlSocket> commands = TRY(start_control_socket(control, options));
   const RunResult result = control.run(max_instructions);

@@ -52,9 +52,9 @@ class ConsoleSocket final : public PortBackend, private Poller {
   VirtioConsole* console_ = nullptr;
   unsigned port_ = 0;
   UniqueFd client_;
-  std::vector<u8> incoming_;    // not yet taken by the guest; nothing more is read meanwhile
-  std::vector<u8> unsent_;      // not yet taken by the client
-  bool is_output_dead_ = false; // the client reads no more, but what it wrote is still delivered
+  std::vector<u8> incoming_;     // not yet taken by the guest; nothing more is read meanwhile
+  std::vector<u8> unsent_;       // not yet taken by the client
+  bool is_output_dead_ = false;  // the client reads no more, but what it wrote is still delivered
 };
 
 }  // namespace doppel

@@ -99,7 +99,8 @@ class ConsoleSocketTest : public VirtioDeviceFixture {
     for (int i = 0; i < 500; ++i) {
       {
         const std::lock_guard lock(lock_);
-        if (const auto used = driver_->take(receive_queue(1))) return driver_->text(buffer.address, used->written);
+        if (const auto used = driver_->take(receive_queue(1)))
+          return driver_->text(buffer.address, used->written);
       }
       std::this_thread::sleep_for(2ms);
     }

@@ -21,10 +21,10 @@ struct ConsolePortConfig {
   bool is_console = false;        // the guest may put a terminal on it (hvc)
 };
 
-// Characters in both directions, control messages, terminal size. Ports exist for the device's whole life; one
-// without a back end is always open at this end, the others as their back end says. Output takes no machine
-// time, but waits in the guest while a back end is full; input waits outside until the guest has room. Owned
-// by its transport; called with the device lock held.
+// Characters in both directions, control messages, terminal size. Ports exist for the device's whole life;
+// one without a back end is always open at this end, the others as their back end says. Output takes no
+// machine time, but waits in the guest while a back end is full; input waits outside until the guest has
+// room. Owned by its transport; called with the device lock held.
 class VirtioConsole final : public VirtioDevice {
  public:
   static constexpr unsigned kMaxPorts = 31;

@@ -40,7 +40,8 @@ std::span<const VirtioRow> virtio_rows() {
        "memory balloon of SIZE to begin with: SIZE[,statistics=on|off][,oom=on|off][,reporting=on|off]",
        make_virtio_balloon},
       {"--console",
-       "port of the virtio console: terminal (which then takes what is typed), none, or socket=PATH,name=NAME",
+       "port of the virtio console: terminal (which then takes what is typed), none, or "
+       "socket=PATH,name=NAME",
        make_virtio_console, make_virtio_console_of_all},
   });
   return kRows;

@@ -53,7 +53,6 @@ class ExitAccounts {
   };
 
  public:
-
   explicit ExitAccounts(Inputs& inputs) : inputs_(inputs) {}
 
   void add_halt(Nanoseconds duration) {

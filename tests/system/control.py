@@ -172,7 +172,7 @@ def balloon_shrinks_and_grows_back(doppel):
             expect(client.ask(f"statistics {file}") == "ok", "statistics")
             samples = counters.parse(file.read_text(encoding="ascii"))
             for kind in ("bus_accesses", "bus_access_time_seconds"):
-                expect(counters.total(samples, kind, 'device="virtio_balloon 00:'), f"no {kind} of the balloon by name")
+                expect(counters.total(samples, kind, 'device="virtio_balloon 01.0"'), f"no {kind} of the balloon by name")
             expect("fill-FAILED" not in machine.conversation.out(), "the guest could not use its memory again")
             expect(free["small"] < free["dirty"] - 200 < free["large"] - 150, f"MiB free in the guest: {free}")
             expect(sizes["small"] < sizes["dirty"] - 100, f"MiB held by the host: {sizes}")
