@@ -4,6 +4,7 @@
 #include <array>
 
 #include "devices/virtio_block_option.h"
+#include "devices/virtio_console_option.h"
 #include "devices/virtio_fs.h"
 #include "devices/virtio_net_option.h"
 #include "devices/virtio_options.h"
@@ -38,7 +39,10 @@ std::span<const VirtioRow> virtio_rows() {
       {"--balloon",
        "memory balloon of SIZE to begin with: SIZE[,statistics=on|off][,oom=on|off][,reporting=on|off]",
        make_virtio_balloon},
-      {"--console", "virtio console: terminal (which then takes what is typed) or none", make_virtio_console},
+      {"--console",
+       "port of the virtio console: terminal (which then takes what is typed), none, or "
+       "socket=PATH,name=NAME",
+       make_virtio_console, make_virtio_console_of_all},
   });
   return kRows;
 }

@@ -132,7 +132,7 @@ Result<void> Machine::assemble() {
   const VirtioEnvironment environment{
       .memory = *memory_, .timers = timers_, .loop = loop_.get(), .terminal = &console_};
   virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
-  for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
+  TRY_VOID(virtio_->add_all(config_.devices));
   const GuestPhys shared_pages = shared_pages_start(*memory_);
   if (memory_->is_ram(shared_pages, kSharedPagesSize)) {
     generation_.emplace(*memory_, *inputs_, shared_pages);
