@@ -41,7 +41,11 @@ VirtioFs::~VirtioFs() = default;
 
 Result<std::unique_ptr<VirtioFs>> VirtioFs::create(const std::string& tag, const std::string& socket_path,
                                                    GuestMemory& memory, EventLoop& loop) {
-  VhostUser daemon = TRY(VhostUser::connect(socket_path));
+  return create(tag, TRY(VhostUser::connect(socket_path)), memory, loop);
+}
+
+Result<std::unique_ptr<VirtioFs>> VirtioFs::create(const std::string& tag, VhostUser daemon,
+                                                   GuestMemory& memory, EventLoop& loop) {
   std::unique_ptr<VirtioFs> device(new VirtioFs(tag, std::move(daemon), memory, loop));
   TRY_VOID(device->make_channels());
   return device;

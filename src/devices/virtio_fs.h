@@ -27,6 +27,8 @@ class VirtioFs final : public VirtioDevice {
   // `tag` is the name that the guest mounts by. The daemon must be listening.
   static Result<std::unique_ptr<VirtioFs>> create(const std::string& tag, const std::string& socket_path,
                                                   GuestMemory& memory, EventLoop& loop);
+  static Result<std::unique_ptr<VirtioFs>> create(const std::string& tag, VhostUser daemon,
+                                                  GuestMemory& memory, EventLoop& loop);
   ~VirtioFs() override;
 
   std::string_view name() const override { return "virtio_fs"; }
