@@ -70,10 +70,21 @@ class VhostPeer {
         ring.served = input.ConsumeIntegral<u16>();
         break;
       default:
-        for (unsigned more = input.ConsumeIntegralInRange(1u, 4u); more != 0; --more) complete(ring, input);
+        for (unsigned more = input.ConsumeIntegralInRange(1u, 4u); more != 0; --more) {
+          complete(ring, input.ConsumeBool() ? 16 : input.ConsumeIntegral<u32>());
+        }
     }
-    const u64 one = 1;
-    if (ring.call.is_valid()) std::ignore = ::write(ring.call.get(), &one, sizeof(one));
+    call(ring);
+  }
+
+  // As an honest daemon: answers what waits in both rings, with that length.
+  void complete_all(u32 length) {
+    wait_until_served();
+    const std::lock_guard lock(mutex_);
+    for (Ring& ring : rings_) {
+      while (ring.size != 0 && ring.served != load<u16>(ring.available + 2)) complete(ring, length);
+      call(ring);
+    }
   }
 
  private:
@@ -238,13 +249,18 @@ class VhostPeer {
     if (at != nullptr) std::memcpy(at, &value, sizeof(T));
   }
 
-  // Answers the next request that is available, with any length.
-  void complete(Ring& ring, FuzzedDataProvider& input) {
+  static void call(const Ring& ring) {
+    const u64 one = 1;
+    if (ring.call.is_valid()) std::ignore = ::write(ring.call.get(), &one, sizeof(one));
+  }
+
+  // Answers the next request that is available.
+  void complete(Ring& ring, u32 length) {
     if (ring.size == 0 || ring.served == load<u16>(ring.available + 2)) return;
     const auto head = load<u16>(ring.available + 4 + 2 * (ring.served++ % ring.size));
     const auto used = load<u16>(ring.used + 2);
     store<u32>(ring.used + 4 + 8 * (used % ring.size), head);
-    store<u32>(ring.used + 8 + 8 * (used % ring.size), input.ConsumeBool() ? 16 : input.ConsumeIntegral<u32>());
+    store<u32>(ring.used + 8 + 8 * (used % ring.size), length);
     store<u16>(ring.used + 2, static_cast<u16>(used + 1));
   }
 
