@@ -151,6 +151,7 @@ void VirtioNet::visit_state(StateVisitor& visitor) {
   visitor.begin("receive_bucket");
   receive_bucket_.visit_state(visitor);
   visitor.end();
+  backend_->visit_state(visitor);
   if (!visitor.is_loading()) return;
   guest_offloads_ &= features_;
   if (queue_pairs_ == 0 || queue_pairs_ > settings_.queue_pairs) {
