@@ -1,8 +1,8 @@
 // VhostPeer: a vhost-user daemon inside the fuzz target, which answers and writes as the fuzzer likes.
 #pragma once
 
-#include <fuzzer/FuzzedDataProvider.h>
 #include <fcntl.h>
+#include <fuzzer/FuzzedDataProvider.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -149,7 +149,8 @@ class VhostPeer {
     message.msg_controllen = control.size();
     if (::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC | MSG_WAITALL) != sizeof(header)) return false;
     std::vector<UniqueFd> fds;
-    for (cmsghdr* rights = CMSG_FIRSTHDR(&message); rights != nullptr; rights = CMSG_NXTHDR(&message, rights)) {
+    for (cmsghdr* rights = CMSG_FIRSTHDR(&message); rights != nullptr;
+         rights = CMSG_NXTHDR(&message, rights)) {
       std::array<int, 8> numbers;
       const std::size_t size = rights->cmsg_len - CMSG_LEN(0);
       std::memcpy(numbers.data(), CMSG_DATA(rights), size);
@@ -157,8 +158,8 @@ class VhostPeer {
     }
     std::array<u8, kMostPayload> payload = {};
     VERIFY(header.size <= payload.size());
-    if (header.size != 0 &&
-        ::recv(socket_.get(), payload.data(), header.size, MSG_WAITALL) != static_cast<ssize_t>(header.size)) {
+    if (header.size != 0 && ::recv(socket_.get(), payload.data(), header.size, MSG_WAITALL) !=
+                                static_cast<ssize_t>(header.size)) {
       return false;
     }
     return handle(header, payload.data(), fds);

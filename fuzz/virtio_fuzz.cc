@@ -30,7 +30,8 @@ class Attack {
   explicit Attack(FuzzedDataProvider& input)
       : input_(input), memory_(*GuestMemory::create(kRam)), timers_(inputs_) {
     World world{*memory_, timers_, *loop_, input};
-    const TargetKind& kind = kTargetKinds[input.ConsumeIntegralInRange<std::size_t>(0, kTargetKinds.size() - 1)];
+    const TargetKind& kind =
+        kTargetKinds[input.ConsumeIntegralInRange<std::size_t>(0, kTargetKinds.size() - 1)];
     target_ = kind.make(world);
     option_ = kind.option;
     if (!target_.device) return;
@@ -202,7 +203,8 @@ class Attack {
       pieces = {{GuestPhys(0x3000), 44u + input_.ConsumeIntegral<u8>(), true}};
     } else if (target_.daemon != nullptr) {
       queue = input_.ConsumeIntegralInRange(0u, 1u);
-      pieces = {{GuestPhys(0x2000), 40, false}, {GuestPhys(0x3000), 16u + input_.ConsumeIntegral<u8>(), true}};
+      pieces = {{GuestPhys(0x2000), 40, false},
+                {GuestPhys(0x3000), 16u + input_.ConsumeIntegral<u8>(), true}};
     } else {
       return false;
     }
@@ -216,8 +218,7 @@ class Attack {
   void send_buffer() {
     if (!is_started_ || (input_.ConsumeBool() && send_sensible_buffer())) return;
     const unsigned queue = input_.ConsumeIntegralInRange(0u, core().queue_count() - 1);
-    const std::string head =
-        input_.ConsumeBytesAsString(input_.ConsumeIntegralInRange<std::size_t>(0, 64));
+    const std::string head = input_.ConsumeBytesAsString(input_.ConsumeIntegralInRange<std::size_t>(0, 64));
     const GuestPhys at(0x100 * u64{input_.ConsumeIntegralInRange<u8>(0, 15)});
     memory_->write(at, {reinterpret_cast<const u8*>(head.data()), head.size()});
     std::vector<TestPiece> pieces;

@@ -61,9 +61,10 @@ class VsockPeer {
         .source_cid = input.ConsumeIntegralInRange<u64>(kGuestCid, kGuestCid + 1),
         .destination_cid = kVsockHostCid,
         .source_port = input.ConsumeIntegralInRange<u32>(1, 3),
-        .destination_port = input.ConsumeBool() ? kServedPort
-                                                : (1u << 30) + input.ConsumeIntegralInRange<u32>(0, 3),
-        .length = input.ConsumeBool() ? input.ConsumeIntegralInRange<u32>(0, 64) : input.ConsumeIntegral<u32>(),
+        .destination_port =
+            input.ConsumeBool() ? kServedPort : (1u << 30) + input.ConsumeIntegralInRange<u32>(0, 3),
+        .length =
+            input.ConsumeBool() ? input.ConsumeIntegralInRange<u32>(0, 64) : input.ConsumeIntegral<u32>(),
         .type = input.ConsumeIntegralInRange<u16>(1, 2),
         .operation = static_cast<VsockOperation>(input.ConsumeIntegralInRange<u16>(0, 8)),
         .flags = input.ConsumeIntegralInRange<u32>(0, 3),

@@ -48,7 +48,8 @@ Nanoseconds InputPoints::wait_for_live(std::unique_lock<std::mutex>& lock, Nanos
                                        Nanoseconds deadline, const std::function<bool()>& is_interrupted) {
   constexpr Nanoseconds kLongest = std::chrono::hours(24);
   const auto is_over = [&] {
-    return std::ranges::any_of(sources_, [](const InputSource* s) { return s->is_live() && s->has_arrived(); }) ||
+    return std::ranges::any_of(sources_,
+                               [](const InputSource* s) { return s->is_live() && s->has_arrived(); }) ||
            is_interrupted();
   };
   const Nanoseconds span = deadline - now;

@@ -96,9 +96,9 @@ Result<void> VirtioFs::start_channel(unsigned index) {
   Channel& channel = channels_[index];
   const ShadowRing& ring = *channel.ring;
   const u64 base = ring_address(index);
-  TRY_VOID(daemon_.start_ring({index, ring.size(), base + ShadowRing::kDescriptorsAt,
-                               base + ring.available_at(), base + ring.used_at(), channel.kick.get(),
-                               channel.call.get()}));
+  TRY_VOID(
+      daemon_.start_ring({index, ring.size(), base + ShadowRing::kDescriptorsAt, base + ring.available_at(),
+                          base + ring.used_at(), channel.kick.get(), channel.call.get()}));
   channel.is_started = true;
   return {};
 }
@@ -200,7 +200,8 @@ void VirtioFs::visit_state(StateVisitor& visitor) {
 void VirtioFs::visit_in_flight(StateVisitor& visitor) {
   std::vector<std::pair<u8, DescriptorChain>> chains = lost_;
   for (u8 index = 0; index < kQueues; ++index) {
-    for (const DescriptorChain* chain : channels_[index].ring->in_flight()) chains.emplace_back(index, *chain);
+    for (const DescriptorChain* chain : channels_[index].ring->in_flight())
+      chains.emplace_back(index, *chain);
   }
   auto count = static_cast<u32>(chains.size());
   visitor.field("in_flight", count);

@@ -92,7 +92,8 @@ TEST_F(VirtioFsTest, RequestsInFlightElsewhereAreAnsweredWithAnError) {
   ASSERT_TRUE(load(save()));
   core_->resume();
   EXPECT_EQ(driver_->take(kRequests)->written, 16u);
-  EXPECT_EQ(driver_->text(answer).substr(0, 8), std::string("\x10\0\0\0\xfb\xff\xff\xff", 8));  // 16 bytes, -EIO
+  EXPECT_EQ(driver_->text(answer).substr(0, 8),
+            std::string("\x10\0\0\0\xfb\xff\xff\xff", 8));  // 16 bytes, -EIO
 }
 
 }  // namespace

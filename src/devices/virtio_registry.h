@@ -24,7 +24,7 @@ struct VirtioEnvironment {
   TimerQueue& timers;
   EventLoop* loop = nullptr;  // null with the instruction clock: back ends complete before they return
   InputPoints* input_points = nullptr;  // with the instruction clock: for what is recorded or replayed
-  CharacterSink* terminal = nullptr;  // what the user sees; null: nobody looks
+  CharacterSink* terminal = nullptr;    // what the user sees; null: nobody looks
 };
 
 enum class VirtioTransport : u8 { kPci, kMmio };

@@ -159,7 +159,7 @@ class Machine final : private MachineControl {
   SystemControlPort system_control_;
   Rtc rtc_;
   std::vector<DeviceParts> devices_;
-  std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
+  std::unique_ptr<EventLoop> loop_;               // null with the instruction clock
   InputPoints input_points_{buses_.device_lock};  // used with the instruction clock
   std::unique_ptr<TimerAlarm> alarm_;
   std::unique_ptr<VirtioSlots> virtio_;

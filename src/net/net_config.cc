@@ -194,7 +194,8 @@ Result<std::unique_ptr<NetBackend>> make_net_backend(const NetConfig& config, Ev
 Result<std::unique_ptr<NetBackend>> make_timed_net_backend(const NetConfig& config, InputPoints& points,
                                                            Inputs& inputs) {
   if (const auto* replay = std::get_if<NetReplayConfig>(&config.backend)) {
-    return std::make_unique<ReplayNetwork>(replay->path, TRY(NetRecording::open(replay->path)), points, inputs);
+    return std::make_unique<ReplayNetwork>(replay->path, TRY(NetRecording::open(replay->path)), points,
+                                           inputs);
   }
   if (config.record_path.empty()) {
     return fail_usage(

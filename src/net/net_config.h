@@ -33,8 +33,8 @@ struct NetConfig {
 
   // `user[,hostfwd=tcp:[ADDRESS]:PORT-[ADDRESS]:PORT]...[,restrict=on][,net=ADDRESS/BITS][,host=ADDRESS]
   // [,dhcpstart=ADDRESS][,dns=ADDRESS][,mtu=N]`, `tap,ifname=NAME` or
-  // `socket,listen=PATH|connect=PATH[,mtu=N]`, these with `[,record=PATH]`; or `replay,file=PATH`; each with `[,mac=MAC][,queues=N][,bandwidth=SIZE]` and `more`
-  // keys, which belong to the caller.
+  // `socket,listen=PATH|connect=PATH[,mtu=N]`, these with `[,record=PATH]`; or `replay,file=PATH`; each with
+  // `[,mac=MAC][,queues=N][,bandwidth=SIZE]` and `more` keys, which belong to the caller.
   static Result<NetConfig> parse(const OptionList& options);
   static Result<OptionList> split(std::string_view text, std::span<const OptionKey> more);
 };

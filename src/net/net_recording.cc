@@ -132,7 +132,8 @@ Result<void> NetRecording::parse_record(const std::string& name, std::size_t& at
 bool NetRecording::take(Nanoseconds time, u8 kind, std::size_t at, std::size_t size) {
   switch (kind) {
     case kFrame: {
-      if (size < sizeof(NetHeader) + kEthernetHeaderSize || size > sizeof(NetHeader) + kMaxFrameSize) return false;
+      if (size < sizeof(NetHeader) + kEthernetHeaderSize || size > sizeof(NetHeader) + kMaxFrameSize)
+        return false;
       inputs_.push_back({.time = time,
                          .header = value_at<NetHeader>(bytes_, at),
                          .offset = at + sizeof(NetHeader),
@@ -155,7 +156,8 @@ bool NetRecording::take(Nanoseconds time, u8 kind, std::size_t at, std::size_t s
   }
 }
 
-Result<NetRecordingWriter> NetRecordingWriter::create(const std::string& path, const NetRecordingStart& start) {
+Result<NetRecordingWriter> NetRecordingWriter::create(const std::string& path,
+                                                      const NetRecordingStart& start) {
   File file(std::fopen(path.c_str(), "wbe"));
   if (!file) return fail("recording '{}': {}", path, std::strerror(errno));
   NetRecordingWriter writer(path, std::move(file));

@@ -94,7 +94,8 @@ TEST_F(NetRecordingTest, TimeDoesNotGoBack) {
 TEST_F(NetRecordingTest, NothingFollowsTheEnd) {
   std::vector<u8> bytes = sample();
   bytes.insert(bytes.end(), bytes.end() - kRecordStart, bytes.end());
-  EXPECT_EQ(error_of(bytes), fmt::format("recording 'r': impossible record at byte {}", bytes.size() - kRecordStart));
+  EXPECT_EQ(error_of(bytes),
+            fmt::format("recording 'r': impossible record at byte {}", bytes.size() - kRecordStart));
 }
 
 TEST_F(NetRecordingTest, FramesHaveBounds) {

@@ -6,8 +6,8 @@ namespace doppel {
 Result<std::unique_ptr<RecordingNetwork>> RecordingNetwork::create(const std::string& path,
                                                                    std::unique_ptr<NetBackend> outside,
                                                                    InputPoints& points, Inputs& inputs) {
-  NetRecordingWriter writer =
-      TRY(NetRecordingWriter::create(path, {.limits = outside->limits(), .is_link_up = outside->is_link_up()}));
+  NetRecordingWriter writer = TRY(
+      NetRecordingWriter::create(path, {.limits = outside->limits(), .is_link_up = outside->is_link_up()}));
   return std::unique_ptr<RecordingNetwork>(
       new RecordingNetwork(std::move(writer), std::move(outside), points, inputs));
 }

@@ -28,8 +28,9 @@ void ReplayNetwork::send(unsigned, const NetHeader& header, std::span<const iove
   }
   const NetSent& recorded = recording_.sent()[index];
   if (recorded.time.count() == now && recorded.chain == chain) return;
-  diverged(fmt::format("the guest's frame {} at {} ns is not the recorded one, which was sent at {} ns{}", index,
-                       now, recorded.time.count(), recorded.chain == chain ? "" : " and had other content"));
+  diverged(fmt::format("the guest's frame {} at {} ns is not the recorded one, which was sent at {} ns{}",
+                       index, now, recorded.time.count(),
+                       recorded.chain == chain ? "" : " and had other content"));
 }
 
 Nanoseconds ReplayNetwork::next_input() const {

@@ -88,8 +88,8 @@ class ReplayTest : public testing::Test {
     return state(*network);
   }
 
-  std::string path_ = testing::TempDir() + "doppel_replay_" +
-                      std::to_string(testing::UnitTest::GetInstance()->random_seed());
+  std::string path_ =
+      testing::TempDir() + "doppel_replay_" + std::to_string(testing::UnitTest::GetInstance()->random_seed());
   std::mutex lock_;
   std::unique_lock<std::mutex> held_{lock_};
   u64 instructions_ = 0;
@@ -169,7 +169,8 @@ TEST_F(ReplayTest, AnIdleMachineWaitsForALiveNetwork) {
   const auto network = record(card);
   at(0);
   const auto never = [] { return false; };
-  EXPECT_EQ(points_->idle_until(held_, Nanoseconds(10), Nanoseconds(1'000'010), never), Nanoseconds(1'000'010));
+  EXPECT_EQ(points_->idle_until(held_, Nanoseconds(10), Nanoseconds(1'000'010), never),
+            Nanoseconds(1'000'010));
   outside_->card->receive(0, {}, test_frame(60, 1));
   const Nanoseconds soon = points_->idle_until(held_, Nanoseconds(10), Timer::kNever, never);
   EXPECT_GT(soon, Nanoseconds(10));
@@ -251,7 +252,9 @@ TEST_F(ReplayTest, AStateOfAnotherRecordingIsRefused) {
   CollectingReceiver card;
   const std::vector<u8> saved = record_sample(card);
   restart();
-  { const auto network = record(card); }
+  {
+    const auto network = record(card);
+  }
   const auto network = replay(card);
   StateLoader loader(saved);
   network->visit_state(loader);

@@ -2,8 +2,9 @@
 // and compares; with the instruction clock both then run on and are compared again.
 //
 // Keys: kernel, initrd, cmdline, cpus, clock (host or instructions), until (the text), more (instructions),
-// copy (a file that the second machine gets its own copy of); what begins with "--" is a device. In a
-// device's value "@" is nothing for the first machine and ".copy" for the second.
+// step (instructions between comparisons), copy (a file that the second machine gets its own copy of); what
+// begins with "--" is a device. In a device's value "@" is nothing for the first machine and ".copy" for the
+// second.
 #include <unistd.h>
 
 #include <cstdio>
@@ -46,6 +47,7 @@ struct Plan {
   MachineConfig config;
   std::string until;
   u64 more = 0;
+  u64 step = 5'000'000;
   std::vector<std::string> copies;
 };
 
@@ -64,6 +66,8 @@ bool read_option(Plan& plan, const std::string& key, const std::string& value) {
     plan.until = value;
   } else if (key == "more") {
     plan.more = std::strtoull(value.c_str(), nullptr, 10);
+  } else if (key == "step") {
+    plan.step = std::strtoull(value.c_str(), nullptr, 10);
   } else if (key == "copy") {
     plan.copies.push_back(value);
   } else if (key.starts_with("--")) {
@@ -137,9 +141,12 @@ int round_trip(const Plan& plan) {
   std::printf("\nstate of %zu bytes\n%s", state.size(), text_of(**original).c_str());
   expect_same(**original, **copy, "after loading");
   if (plan.config.clock == ClockSource::kHost) return 0;
-  if ((*original)->run(plan.more).end != RunEnd::kInstructionLimit) give_up("the first machine stopped");
-  if ((*copy)->run(plan.more).end != RunEnd::kInstructionLimit) give_up("the second machine stopped");
-  expect_same(**original, **copy, "after running on");
+  // In parts, so that what differs is found soon after it begins to.
+  for (u64 done = 0; done < plan.more; done += plan.step) {
+    if ((*original)->run(plan.step).end != RunEnd::kInstructionLimit) give_up("the first machine stopped");
+    if ((*copy)->run(plan.step).end != RunEnd::kInstructionLimit) give_up("the second machine stopped");
+    expect_same(**original, **copy, "after running on");
+  }
   return 0;
 }
 
@@ -149,7 +156,8 @@ int round_trip(const Plan& plan) {
 int main(int argc, char** argv) {
   doppel::Plan plan;
   for (int i = 1; i + 1 < argc; i += 2) {
-    if (!doppel::read_option(plan, argv[i], argv[i + 1])) doppel::give_up(std::string("unknown key ") + argv[i]);
+    if (!doppel::read_option(plan, argv[i], argv[i + 1]))
+      doppel::give_up(std::string("unknown key ") + argv[i]);
   }
   return doppel::round_trip(plan);
 }
