@@ -27,6 +27,8 @@ int exit_status(const RunResult& result) {
     case RunEnd::kInstructionLimit:
     case RunEnd::kQuit:
       return 0;
+    case RunEnd::kDiverged:
+      return 1;
     case RunEnd::kReset:
       return kStatusReset;
     case RunEnd::kGuestPanic:

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/verify.h"
+#include "irq/timer_state.h"
 
 namespace doppel {
 
@@ -299,6 +300,7 @@ void VirtioBlock::visit_state(StateVisitor& visitor) {
   visitor.field("is_writeback", is_writeback_);
   bandwidth_.visit_state(visitor);
   operations_.visit_state(visitor);
+  visit_timer(visitor, "limit_timer", limit_timer_);
   std::vector<VirtioBlockRequest*> requests = in_flight();
   u32 count = static_cast<u32>(requests.size());
   visitor.field("in_flight", count);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/verify.h"
+#include "irq/timer_state.h"
 
 namespace doppel {
 
@@ -151,6 +152,8 @@ void VirtioNet::visit_state(StateVisitor& visitor) {
   visitor.begin("receive_bucket");
   receive_bucket_.visit_state(visitor);
   visitor.end();
+  visit_timer(visitor, "limit_timer", limit_timer_);
+  backend_->visit_state(visitor);
   if (!visitor.is_loading()) return;
   guest_offloads_ &= features_;
   if (queue_pairs_ == 0 || queue_pairs_ > settings_.queue_pairs) {

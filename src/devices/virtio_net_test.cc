@@ -163,6 +163,22 @@ TEST_P(VirtioNetTest, LimitsTheRateOfSending) {
   EXPECT_EQ(backend_->frames.size(), 2u);  // 2 x 82 bytes with headers: 64 more than the burst
 }
 
+TEST_P(VirtioNetTest, ALimitGoesOnAfterLoading) {
+  make({.mac = kMacAddress, .send_limit = {.per_second = 1000, .burst = 100}});
+  ASSERT_TRUE(start());
+  send({}, std::string(70, 'a'));
+  send({}, std::string(70, 'b'));
+  StateSaver saver;
+  core_->visit_state(saver);
+  const std::vector<u8> saved = saver.take();
+  core_->reset();
+  StateLoader loader(saved);
+  core_->visit_state(loader);
+  ASSERT_TRUE(loader.finish());
+  inputs_.advance(timers_, std::chrono::milliseconds(64));
+  EXPECT_EQ(backend_->frames.size(), 2u);
+}
+
 TEST_P(VirtioNetTest, LimitsTheRateOfReceiving) {
   make({.mac = kMacAddress, .receive_limit = {.per_second = 1000, .burst = 100}});
   ASSERT_TRUE(start());

@@ -30,7 +30,8 @@ std::span<const VirtioRow> virtio_rows() {
        make_virtio_block},
       {"--net",
        "network card: user[,hostfwd=tcp:[ADDRESS]:PORT-:PORT]..., tap,ifname=NAME or "
-       "socket,listen=PATH|connect=PATH",
+       "socket,listen=PATH|connect=PATH; with --clock instructions these with record=PATH, or "
+       "replay,file=PATH",
        make_virtio_net},
       {"--vsock", "sockets between host and guest: PATH,cid=N; connect to PATH, or listen at PATH_PORT",
        make_virtio_vsock},

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/event_loop.h"
+#include "base/input_points.h"
 #include "base/option_list.h"
 #include "base/timer_queue.h"
 #include "devices/console.h"
@@ -23,7 +24,8 @@ struct VirtioEnvironment {
   GuestMemory& memory;
   TimerQueue& timers;
   EventLoop* loop = nullptr;  // null with the instruction clock: back ends complete before they return
-  CharacterSink* terminal = nullptr;  // what the user sees; null: nobody looks
+  InputPoints* input_points = nullptr;  // with the instruction clock: for what is recorded or replayed
+  CharacterSink* terminal = nullptr;    // what the user sees; null: nobody looks
 };
 
 enum class VirtioTransport : u8 { kPci, kMmio };

@@ -130,7 +130,11 @@ Result<void> Machine::assemble() {
     if (device.general_events != nullptr) general_events_ = device.general_events;
   }
   const VirtioEnvironment environment{
-      .memory = *memory_, .timers = timers_, .loop = loop_.get(), .terminal = &console_};
+      .memory = *memory_,
+      .timers = timers_,
+      .loop = loop_.get(),
+      .input_points = instruction_inputs_ != nullptr ? &input_points_ : nullptr,
+      .terminal = &console_};
   virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
   TRY_VOID(virtio_->add_all(config_.devices));
   const GuestPhys shared_pages = shared_pages_start(*memory_);
@@ -189,6 +193,8 @@ Result<void> Machine::make_vcpus() {
   vcpus_.set_host_cpus(config_.host_cpus);
   if (instruction_inputs_ != nullptr) {
     instruction_inputs_->set_counter([this] { return vcpus_.instructions_retired(); });
+    vcpus_.set_input_points(&input_points_);
+    input_points_.set_on_diverged([this] { vcpus_.stop({RunEnd::kDiverged, 0}); });
   }
   return {};
 }

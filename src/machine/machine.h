@@ -8,6 +8,7 @@
 
 #include "base/event_loop.h"
 #include "base/host_inputs.h"
+#include "base/input_points.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
 #include "boot/acpi_config.h"
@@ -165,7 +166,8 @@ class Machine final : private MachineControl {
   SystemControlPort system_control_;
   Rtc rtc_;
   std::vector<DeviceParts> devices_;
-  std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
+  std::unique_ptr<EventLoop> loop_;               // null with the instruction clock
+  InputPoints input_points_{buses_.device_lock};  // used with the instruction clock
   std::unique_ptr<TimerAlarm> alarm_;
   std::unique_ptr<VirtioSlots> virtio_;
   ConsoleInput* console_input_ = nullptr;

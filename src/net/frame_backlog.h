@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "net/net_backend.h"
+#include "state/state_visitor.h"
 
 namespace doppel {
 
@@ -41,6 +42,27 @@ class FrameBacklog {
   void clear() {
     frames_.clear();
     bytes_ = 0;
+  }
+
+  // For back ends whose frames are part of the machine's state.
+  void visit_state(StateVisitor& visitor) {
+    auto count = static_cast<u32>(frames_.size());
+    visitor.field("waiting", count);
+    if (visitor.is_loading()) {
+      if (count > kMaxBytes / kEthernetHeaderSize) return visitor.reject("more frames wait than may");
+      clear();
+      frames_.resize(count);
+    }
+    for (Frame& frame : frames_) {
+      visitor.bytes("header", {reinterpret_cast<u8*>(&frame.header), sizeof(frame.header)});
+      visitor.blob("frame", frame.data, kMaxFrameSize);
+      if (visitor.is_loading()) bytes_ += frame.data.size();
+      if (bytes_ > kMaxBytes || frame.data.size() < kEthernetHeaderSize) {
+        clear();
+        return visitor.reject("impossible frame waits");
+      }
+    }
+    visitor.field("dropped", dropped_);
   }
 
  private:

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/types.h"
+#include "state/state_visitor.h"
 
 namespace doppel {
 
@@ -88,6 +89,8 @@ class NetBackend {
   virtual void send(unsigned queue, const NetHeader& header, std::span<const iovec> frame) = 0;
   // The guest made buffers available.
   virtual void receive_ready(unsigned queue) = 0;
+  // Most back ends have no state: what they hold belongs to the world outside.
+  virtual void visit_state(StateVisitor&) {}
 };
 
 }  // namespace doppel
