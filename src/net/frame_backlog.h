@@ -17,6 +17,7 @@ class FrameBacklog {
 
   bool is_empty() const { return frames_.empty(); }
   u64 dropped() const { return dropped_; }
+  u64 copied_bytes() const { return copied_; }
 
   // Hands the frame over, or keeps it when others wait already or the receiver has no room; drops it when too
   // much waits.
@@ -27,6 +28,7 @@ class FrameBacklog {
       return;
     }
     bytes_ += frame.size();
+    copied_ += frame.size();
     frames_.push_back({header, {frame.begin(), frame.end()}});
   }
 
@@ -52,6 +54,7 @@ class FrameBacklog {
   std::deque<Frame> frames_;
   std::size_t bytes_ = 0;
   u64 dropped_ = 0;
+  u64 copied_ = 0;
 };
 
 }  // namespace doppel

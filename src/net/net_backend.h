@@ -88,6 +88,8 @@ class NetBackend {
   virtual void send(unsigned queue, const NetHeader& header, std::span<const iovec> frame) = 0;
   // The guest made buffers available.
   virtual void receive_ready(unsigned queue) = 0;
+  // Bytes of frames that it copied from one place of this process to another so far.
+  virtual u64 copied_bytes() const { return 0; }
 };
 
 }  // namespace doppel
