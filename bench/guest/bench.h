@@ -1,4 +1,5 @@
-// What the parts of the benchmark share: their type, one random sequence and memory that costs no page faults.
+// What the parts of the benchmark share: their type, one random sequence and memory that costs no page
+// faults.
 #pragma once
 
 #include <stddef.h>
@@ -8,9 +9,10 @@ enum { kMegabyte = 1 << 20 };
 
 struct part {
   const char* name;
-  uint64_t (*run)(void);   // a result that must be the same on every machine
-  const char* program;     // file below tools_folder that it runs, or NULL; a part without its program is left out
-  int runs_only_by_name;   // not one of the parts that run when none are named
+  uint64_t (*run)(void);  // a result that must be the same on every machine
+  const char*
+      program;  // file below tools_folder that it runs, or NULL; a part without its program is left out
+  int runs_only_by_name;  // not one of the parts that run when none are named
 };
 
 // Ends with an entry without a name.

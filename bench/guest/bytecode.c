@@ -1,17 +1,32 @@
-// A machine of sixteen registers with computed goto, and a program for it. Also what the parts with a compiler compile.
+// A machine of sixteen registers with computed goto, and a program for it. Also what the parts with a
+// compiler compile.
 #include <stddef.h>
 #include <stdint.h>
 
 uint64_t run_bytecode(uint64_t rounds);
 
-enum operation { kLoad, kAdd, kSubtract, kMultiply, kXor, kShiftRight, kAnd, kJumpIfNot, kJump, kStore, kFetch, kStop };
+enum operation {
+  kLoad,
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kXor,
+  kShiftRight,
+  kAnd,
+  kJumpIfNot,
+  kJump,
+  kStore,
+  kFetch,
+  kStop
+};
 
 struct instruction {
   uint8_t operation, target, left, right;
   int32_t value;  // a constant, or how many instructions to jump
 };
 
-// r1 counts down from r0's rounds; each round follows the Collatz sequence of r1 to 1, adding to a table in memory.
+// r1 counts down from r0's rounds; each round follows the Collatz sequence of r1 to 1, adding to a table in
+// memory.
 static const struct instruction kProgram[] = {
     {kLoad, 2, 0, 0, 1},        //  0: r2 = 1
     {kLoad, 9, 0, 0, 3},        //  1: r9 = 3
@@ -37,8 +52,9 @@ static const struct instruction kProgram[] = {
 };
 
 uint64_t run_bytecode(uint64_t rounds) {
-  static const void* const handlers[] = {&&load,        &&add, &&subtract,    &&multiply, &&xor,   &&shift_right,
-                                         &&and, &&jump_if_not, &&jump, &&store, &&fetch, &&stop};
+  static const void* const handlers[] = {&&load, &&add,         &&subtract, &&multiply,
+                                         &&xor,  &&shift_right, &&and,      &&jump_if_not,
+                                         &&jump, &&store,       &&fetch,    &&stop};
   static uint64_t memory[256];
   uint64_t r[16] = {0};
   const struct instruction* at = kProgram;
@@ -62,16 +78,14 @@ multiply:
   r[at->target] = r[at->left] * r[at->right];
   ++at;
   NEXT;
-xor:
-  r[at->target] = r[at->left] ^ r[at->right];
+  xor : r[at->target] = r[at->left] ^ r[at->right];
   ++at;
   NEXT;
 shift_right:
   r[at->target] = r[at->left] >> (r[at->right] & 63);
   ++at;
   NEXT;
-and:
-  r[at->target] = r[at->left] & r[at->right];
+  and : r[at->target] = r[at->left] & r[at->right];
   ++at;
   NEXT;
 jump_if_not:

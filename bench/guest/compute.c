@@ -15,7 +15,8 @@ static uint64_t sha256_of_memory(void) {
 
 // Lines of words, some more frequent than others.
 static void fill_with_text(uint8_t* text, size_t size) {
-  static const char* const words[] = {"virtual ", "machine ", "page ", "table ", "the ", "of ", "interrupt ", "cache\n"};
+  static const char* const words[] = {"virtual ", "machine ", "page ",      "table ",
+                                      "the ",     "of ",      "interrupt ", "cache\n"};
   size_t at = 0;
   while (at < size) {
     const uint64_t random = next_random();

@@ -127,7 +127,8 @@ static uint64_t protection_faults(void) {
 static uint64_t map_and_unmap(void) {
   unsigned done = 0;
   for (unsigned i = 0; i < 5000; i++) {
-    volatile uint8_t* memory = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    volatile uint8_t* memory =
+        mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     stop_if(memory == MAP_FAILED, "mmap");
     memory[0] = 1;
     done += munmap((void*)memory, 4 * 4096) == 0;
@@ -174,7 +175,8 @@ static uint64_t loopback_round_trips(void) {
   bring_up_loopback();
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
   stop_if(bind(listener, (struct sockaddr*)&address, size) != 0 || listen(listener, 1) != 0 ||
-              getsockname(listener, (struct sockaddr*)&address, &size) != 0, "listen");
+              getsockname(listener, (struct sockaddr*)&address, &size) != 0,
+          "listen");
   const pid_t child = fork();
   stop_if(child < 0, "fork");
   if (child == 0) answer_each_byte(listener);

@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4), without the processor's instructions for it. Also what the parts with a compiler compile.
+// SHA-256 (FIPS 180-4), without the processor's instructions for it. Also what the parts with a compiler
+// compile.
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,9 +33,10 @@ static void add_block(uint32_t state[8], const uint8_t* block) {
   for (int i = 0; i < 64; i++) {
     const uint32_t choice = (v[4] & v[5]) ^ (~v[4] & v[6]);
     const uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-    const uint32_t first = v[7] + (rotate_right(v[4], 6) ^ rotate_right(v[4], 11) ^ rotate_right(v[4], 25)) + choice +
-                           kRound[i] + word[i];
-    const uint32_t second = (rotate_right(v[0], 2) ^ rotate_right(v[0], 13) ^ rotate_right(v[0], 22)) + majority;
+    const uint32_t first = v[7] + (rotate_right(v[4], 6) ^ rotate_right(v[4], 11) ^ rotate_right(v[4], 25)) +
+                           choice + kRound[i] + word[i];
+    const uint32_t second =
+        (rotate_right(v[0], 2) ^ rotate_right(v[0], 13) ^ rotate_right(v[0], 22)) + majority;
     for (int j = 7; j > 0; j--) v[j] = v[j - 1];
     v[4] += first;
     v[0] = first + second;
@@ -43,7 +45,8 @@ static void add_block(uint32_t state[8], const uint8_t* block) {
 }
 
 void sha256(const uint8_t* data, size_t size, uint8_t digest[32]) {
-  uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   const size_t whole = size / 64 * 64;
   for (size_t at = 0; at < whole; at += 64) add_block(state, data + at);
   uint8_t last[128] = {0};

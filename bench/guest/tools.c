@@ -1,5 +1,5 @@
-// Parts that run programs of Debian: SQLite's shell, GCC's compiler proper, make. The check value is the CRC of their
-// output.
+// Parts that run programs of Debian: SQLite's shell, GCC's compiler proper, make. The check value is the CRC
+// of their output.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
