@@ -1,7 +1,7 @@
 """What transfers cost: accesses to a device's registers, its interrupts, and bytes that the monitor copies.
 
-doppel counts all three. QEMU writes trace events to a file, which is why it is measured without them and counted in a run
-of its own; there, its ioeventfd is off, since it traces no access that is served by one. It does not count copies.
+doppel counts all three. QEMU writes trace events to a file, which is why it is measured without them and counted in a
+run of its own; there, its ioeventfd is off, since it traces no access that is served by one. It does not count copies.
 """
 
 import re

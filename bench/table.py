@@ -52,7 +52,7 @@ def mean_rows(results):
     rows = []
     summary = means(results)
     for title, by_peer in summary.items():
-        rows.append([f"{title}", "", *(f"{by_peer[name]['mean']:.2f}x" if name in by_peer else "-" for name in results)])
+        rows.append([title, "", *(f"{by_peer[name]['mean']:.2f}x" if name in by_peer else "-" for name in results)])
     for group in GROUPS:
         by_peer = summary.get(f"{group} / qemu-tcg", {})
         if by_peer:
