@@ -1,5 +1,6 @@
 """What the benchmark prints: a table with times, and means over groups of parts."""
 
+import json
 import math
 
 # bench/guest's parts. GROUPS are what means are taken over.
@@ -102,6 +103,12 @@ def print_rows(rows):
     for row in rows:
         print("  ".join(text.ljust(width) if column == 0 else text.rjust(width)
                         for column, (text, width) in enumerate(zip(row, widths))).rstrip())
+
+
+def write_json(path, **figures):
+    """Writes the figures where they are wanted; nowhere with None."""
+    if path:
+        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="ascii")
 
 
 def wrong_results(results):
