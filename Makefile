@@ -9,7 +9,7 @@ DOPPEL := build/release/doppel
 .PHONY: help deps build guest debian run test check format bench bench-io bench-boot fuzz soak clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 deps:
 	@tools/install-deps build
