@@ -273,7 +273,8 @@ std::vector<std::pair<std::string_view, u64>> VirtioBlock::counter_values() cons
           {"errors", errors},
           {"refused_requests", counters_.refused},
           {"notifications", counters_.notifications},
-          {"interrupts", counters_.batches}};
+          {"interrupts", counters_.batches},
+          {"copied_bytes", backend_->copied_bytes()}};
 }
 
 VirtioBlockRequest* VirtioBlock::take_request() {

@@ -70,6 +70,16 @@ u64 VirtioNet::device_features() const {
   return features;
 }
 
+std::vector<std::pair<std::string_view, u64>> VirtioNet::counter_values() const {
+  return {{"sent_frames", sent_.frames},
+          {"sent_bytes", sent_.bytes},
+          {"sent_drops", sent_.drops},
+          {"received_frames", received_.frames},
+          {"received_bytes", received_.bytes},
+          {"received_drops", received_.drops},
+          {"copied_bytes", copied_ + backend_->copied_bytes()}};
+}
+
 u16 VirtioNet::status() const {
   return static_cast<u16>((backend_->is_link_up() ? kStatusLinkUp : 0) |
                           (is_announcing_ ? kStatusAnnounce : 0));

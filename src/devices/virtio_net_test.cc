@@ -40,6 +40,16 @@ TEST_P(VirtioNetTest, ReceivesIntoOneBuffer) {
   EXPECT_EQ(driver_->text(buffer.address + 12 + 6, 994), std::string(994, 7));
 }
 
+TEST_P(VirtioNetTest, CountsTheBytesThatItAndItsBackEndCopy) {
+  ASSERT_TRUE(start());
+  backend_->copied = 5;
+  offer_buffer(2000);
+  ASSERT_TRUE(receive(frame(1000)));
+  send({}, std::string(60, 'a'));
+  const std::pair<std::string_view, u64> copied("copied_bytes", 1005);
+  EXPECT_EQ(card_->counter_values().back(), copied);
+}
+
 TEST_P(VirtioNetTest, MergesBuffersForALargeFrame) {
   ASSERT_TRUE(start());
   const TestPiece first = offer_buffer(100);

@@ -18,6 +18,7 @@ class FrameBacklog {
 
   bool is_empty() const { return frames_.empty(); }
   u64 dropped() const { return dropped_; }
+  u64 copied_bytes() const { return copied_; }
 
   // Hands the frame over, or keeps it when others wait already or the receiver has no room; drops it when too
   // much waits.
@@ -28,6 +29,7 @@ class FrameBacklog {
       return;
     }
     bytes_ += frame.size();
+    copied_ += frame.size();
     frames_.push_back({header, {frame.begin(), frame.end()}});
   }
 
@@ -74,6 +76,7 @@ class FrameBacklog {
   std::deque<Frame> frames_;
   std::size_t bytes_ = 0;
   u64 dropped_ = 0;
+  u64 copied_ = 0;
 };
 
 }  // namespace doppel

@@ -91,6 +91,8 @@ class NetBackend {
   virtual void receive_ready(unsigned queue) = 0;
   // Most back ends have no state: what they hold belongs to the world outside.
   virtual void visit_state(StateVisitor&) {}
+  // Bytes of frames that it copied from one place of this process to another so far.
+  virtual u64 copied_bytes() const { return 0; }
 };
 
 }  // namespace doppel
