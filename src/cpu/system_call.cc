@@ -38,7 +38,8 @@ bool Core::sysret(unsigned operand_size) {
   else
     state.rflags |= x86::kFlagIf;
   state.rip = rip;
-  state.segment(x86::kCs) = flat_code_segment(static_cast<u16>((to_64bit ? base + 16 : base) | 3), 3, to_64bit);
+  state.segment(x86::kCs) =
+      flat_code_segment(static_cast<u16>((to_64bit ? base + 16 : base) | 3), 3, to_64bit);
   state.segment(x86::kSs) = flat_data_segment(static_cast<u16>((base + 8) | 3), 3);
   update_mode();
   return true;
@@ -71,7 +72,8 @@ bool Core::sysexit(unsigned operand_size) {
   const u64 mask = to_64bit ? ~u64{0} : 0xffffffff;
   state.rip = rip & mask;
   state.gpr[x86::kRsp] = rsp & mask;
-  state.segment(x86::kCs) = flat_code_segment(static_cast<u16>((base + (to_64bit ? 32 : 16)) | 3), 3, to_64bit);
+  state.segment(x86::kCs) =
+      flat_code_segment(static_cast<u16>((base + (to_64bit ? 32 : 16)) | 3), 3, to_64bit);
   state.segment(x86::kSs) = flat_data_segment(static_cast<u16>((base + (to_64bit ? 40 : 24)) | 3), 3);
   update_mode();
   return true;

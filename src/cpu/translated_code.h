@@ -31,8 +31,8 @@ class TranslatedCode {
   virtual void attach(Core& core, const std::atomic<i64>& attention, const std::atomic<bool>& pending) = 0;
 
   // Executes from the state's RIP on, in 64-bit mode, without debug facilities in use. Registers are
-  // architectural when it comes back. `budget`: instructions left; only what was made for counting looks at it
-  // and charges for what it executes.
+  // architectural when it comes back. `budget`: instructions left; only what was made for counting looks at
+  // it and charges for what it executes.
   virtual Outcome run(i64& budget) = 0;
 
   // Any thread: `attention` was set.

@@ -168,7 +168,8 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
       return create_kvm_vcpu({.vm = *kvm_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
     };
   }
-  return std::make_unique<EngineVcpu>(*memory_, std::array{std::move(interpreter), std::move(jit), std::move(kvm)});
+  return std::make_unique<EngineVcpu>(*memory_,
+                                      std::array{std::move(interpreter), std::move(jit), std::move(kvm)});
 }
 
 // All but the boot CPU wait for a start-up message. SDM 3A 8.4.

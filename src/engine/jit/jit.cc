@@ -154,7 +154,8 @@ void Jit::check_epochs(Frame& frame) {
 Frame& Jit::prepare() {
   Frame& frame = frame_of(core_->mmu.address_space());
   bool is_known = false;
-  for (const std::atomic<Frame*>& known : frames_) is_known |= known.load(std::memory_order_relaxed) == &frame;
+  for (const std::atomic<Frame*>& known : frames_)
+    is_known |= known.load(std::memory_order_relaxed) == &frame;
   if (!is_known) set_up(frame);
   const CpuState& state = core_->state;
   frame.exit_link = 0;  // of a branch that led elsewhere
@@ -183,10 +184,10 @@ void Jit::open_system_instructions(Frame& frame) const {
   frame.syscall_target = state.lstar;
   const u16 to_kernel = static_cast<u16>(state.star >> 32) & 0xfffc;
   const auto to_user = static_cast<u16>(state.star >> 48);
-  frame.system_segments = {{{flat_code_segment(to_kernel, 0, true),
-                             flat_data_segment(static_cast<u16>(to_kernel + 8), 0)},
-                            {flat_code_segment(static_cast<u16>((to_user + 16) | 3), 3, true),
-                             flat_data_segment(static_cast<u16>((to_user + 8) | 3), 3)}}};
+  frame.system_segments = {
+      {{flat_code_segment(to_kernel, 0, true), flat_data_segment(static_cast<u16>(to_kernel + 8), 0)},
+       {flat_code_segment(static_cast<u16>((to_user + 16) | 3), 3, true),
+        flat_data_segment(static_cast<u16>((to_user + 8) | 3), 3)}}};
 }
 
 void Jit::open_vectors(Frame& frame) const {
@@ -195,8 +196,7 @@ void Jit::open_vectors(Frame& frame) const {
   const bool is_masked = (state.fx.mxcsr & (kMxcsrMasks | kMxcsrReserved)) == kMxcsrMasks;
   constexpr u64 kAvxState = x86::kXcr0Sse | x86::kXcr0Avx;
   const bool sse = !has_ts && (state.cr0 & x86::kCr0Em) == 0 && (state.cr4 & x86::kCr4Osfxsr) != 0;
-  const bool avx =
-      !has_ts && (state.cr4 & x86::kCr4Osxsave) != 0 && (state.xcr0 & kAvxState) == kAvxState;
+  const bool avx = !has_ts && (state.cr4 & x86::kCr4Osxsave) != 0 && (state.xcr0 & kAvxState) == kAvxState;
   frame.vector_gates = {sse && is_masked ? 1u : 0u, avx && is_masked ? 1u : 0u};
   frame.vectors = {0, 0};
 }
@@ -323,11 +323,11 @@ u64 Jit::read_tsc(Frame* frame, u64, u64) {
 }
 
 std::vector<std::pair<std::string_view, u64>> Jit::statistics() const {
-  return {{"jit_entries", counts_.entries},           {"jit_interpreted", counts_.interpreted},
-          {"jit_links", counts_.links},               {"jit_tlb_misses", counts_.misses},
-          {"jit_jump_misses", counts_.finds},
-          {"jit_blocks_dropped", counts_.drops},      {"jit_cache_clears", counts_.clears},
-          {"jit_translations", counts_.translations}, {"jit_code_bytes", code_.used()}};
+  return {{"jit_entries", counts_.entries},     {"jit_interpreted", counts_.interpreted},
+          {"jit_links", counts_.links},         {"jit_tlb_misses", counts_.misses},
+          {"jit_jump_misses", counts_.finds},   {"jit_blocks_dropped", counts_.drops},
+          {"jit_cache_clears", counts_.clears}, {"jit_translations", counts_.translations},
+          {"jit_code_bytes", code_.used()}};
 }
 
 }  // namespace

@@ -74,7 +74,7 @@ void emit_enter(Assembler& a) {
   a.move(x86::kRsp, x86::kRdi);
   a.load(kTest, in_frame(offsetof(Frame, state)));
   a.op(true, {0xff}, 6, in_frame(offsetof(Frame, exit_flags)));  // push
-  a.byte(0x9d);                                                   // popfq
+  a.byte(0x9d);                                                  // popfq
   for (unsigned guest = 0; guest < x86::kGprCount; ++guest) {
     const Host host = host_register(guest);
     if (host != kInFrame) {

@@ -79,20 +79,23 @@ void Translator::emit_call(const Item& item) {
   go_to(item.next() + static_cast<u64>(item.decoded.operand(0).imm.value.s), item.rip);
 }
 
-// Goes on with the entry's index in kAddend when the block at kAddress is known; else the interpreter does the
-// branch, with its checks of the target.
+// Goes on with the entry's index in kAddend when the block at kAddress is known; else the interpreter does
+// the branch, with its checks of the target.
 void Translator::emit_lookup(const Item& item) {
   const u32 retry = a_.position();
   a_.pext(kAddend, kAddress, in_frame(offsetof(Frame, jump_mask)));
-  a_.load(kTest, {.base = kFrameRegister,
-                  .index = kAddend,
-                  .scale = 3,
-                  .displacement = jump_offset(key_.mode, false)});
+  a_.load(
+      kTest,
+      {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(key_.mode, false)});
   a_.lea(kTest, {.base = kTest, .index = kAddress});
   const u32 hit = a_.jump_if_zero();
   const u32 miss = a_.jump();
   a_.bind_short(hit);
-  detours_.push_back({.aside = Aside::kFind, .branch = miss, .retry = retry, .rip = item.rip, .access = 0,
+  detours_.push_back({.aside = Aside::kFind,
+                      .branch = miss,
+                      .retry = retry,
+                      .rip = item.rip,
+                      .access = 0,
                       .address = kAddress});
 }
 
@@ -137,7 +140,11 @@ void Translator::emit_jump_if(const Item& item) {
 // Where a branch leads, from now on or once it has been taken.
 void Translator::bind_target(u32 branch, u64 target, u64 from) {
   if (!is_same_page(target) || !options_.links) {
-    detours_.push_back({.aside = Aside::kLook, .branch = branch, .retry = 0, .rip = target, .access = 0,
+    detours_.push_back({.aside = Aside::kLook,
+                        .branch = branch,
+                        .retry = 0,
+                        .rip = target,
+                        .access = 0,
                         .address = kAddress});
     return;
   }
@@ -146,8 +153,12 @@ void Translator::bind_target(u32 branch, u64 target, u64 from) {
     a_.bind_to(branch, a_.at(entry_));
     return;
   }
-  detours_.push_back({.aside = Aside::kLink, .branch = branch, .retry = 0, .rip = target,
-                      .access = is_backward ? 1u : 0u, .address = kAddress});
+  detours_.push_back({.aside = Aside::kLink,
+                      .branch = branch,
+                      .retry = 0,
+                      .rip = target,
+                      .access = is_backward ? 1u : 0u,
+                      .address = kAddress});
 }
 
 void Translator::go_to(u64 target, u64 from) {

@@ -24,8 +24,7 @@ void Translator::emit_bit_string(const Item& item) {
   const bool is_write = decoded.instruction.mnemonic != ZYDIS_MNEMONIC_BT;
   const Memory place = emit_access(item, kAddress, memory.size / 8, is_write);
   load_guest(kTest, guest);
-  a_.pext(kTest, kTest,
-          in_frame(is_wide ? offsetof(Frame, index_mask_64) : offsetof(Frame, index_mask_32)));
+  a_.pext(kTest, kTest, in_frame(is_wide ? offsetof(Frame, index_mask_64) : offsetof(Frame, index_mask_32)));
   if ((decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0) a_.byte(0xf0);
   a_.op(is_wide, {0x0f, decoded.instruction.opcode}, kTest, place);
 }
@@ -62,8 +61,8 @@ void Translator::emit_block_access(const Item& item, Host address, bool is_write
 // goes page by page. Elements are counted in RCX when there is a prefix.
 void Translator::emit_string(const Item& item) {
   const ZydisDecodedInstruction& instruction = item.decoded.instruction;
-  const bool is_repeated = (instruction.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
-                                                      ZYDIS_ATTRIB_HAS_REPNE)) != 0;
+  const bool is_repeated =
+      (instruction.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0;
   const bool moves = instruction.opcode == 0xa4 || instruction.opcode == 0xa5;
   const unsigned size = (instruction.opcode & 1) == 0 ? 1 : instruction.operand_width / 8;
   a_.load(kTest, in_frame(offsetof(Frame, other_flags)));

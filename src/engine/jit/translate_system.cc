@@ -19,8 +19,12 @@ void set_field(Assembler& a, const Memory& field, u32 value) {
 // The interpreter does the instruction unless kTest is zero.
 void Translator::require_zero(const Item& item) {
   const u32 is_zero = a_.jump_if_zero();
-  detours_.push_back({.aside = Aside::kInterpret, .branch = a_.jump(), .retry = 0, .rip = item.rip,
-                      .access = 0, .address = kAddress});
+  detours_.push_back({.aside = Aside::kInterpret,
+                      .branch = a_.jump(),
+                      .retry = 0,
+                      .rip = item.rip,
+                      .access = 0,
+                      .address = kAddress});
   a_.bind_short(is_zero);
 }
 
@@ -118,12 +122,14 @@ void Translator::emit_segments(unsigned which) {
 // To the block at kAddress in another mode.
 void Translator::emit_look_in(AccessMode mode) {
   a_.pext(kAddend, kAddress, in_frame(offsetof(Frame, jump_mask)));
-  a_.load(kTest, {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(mode, false)});
+  a_.load(kTest,
+          {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(mode, false)});
   a_.lea(kTest, {.base = kTest, .index = kAddress});
   const u32 hit = a_.jump_if_zero();
   a_.jump_to(thunks_.leave_to_look);
   a_.bind_short(hit);
-  a_.jump_memory({.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(mode, true)});
+  a_.jump_memory(
+      {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(mode, true)});
 }
 
 // SDM 2B "SYSCALL". IA32_FMASK clears all arithmetic flags, else it is closed.
@@ -182,8 +188,7 @@ void Translator::emit_read_base(const Item& item) {
   require_zero(item, offsetof(Frame, fsgsbase_closed));
   const ZydisDecodedOperand& to = item.decoded.operand(0);
   const bool is_fs = item.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_RDFSBASE;
-  a_.op(to.size == 64, {0x8b}, kTest,
-        in_frame(is_fs ? offsetof(Frame, fs_base) : offsetof(Frame, gs_base)));
+  a_.op(to.size == 64, {0x8b}, kTest, in_frame(is_fs ? offsetof(Frame, fs_base) : offsetof(Frame, gs_base)));
   store_guest(guest_number(to.reg.value), kTest);
 }
 
@@ -198,11 +203,11 @@ void Translator::emit_read_control(const Item& item) {
 bool Translator::emit_system(const Item& item) {
   const bool is_user = key_.mode == kUser;
   const Kind kind = item.classified.kind;
-  const bool is_for_user = kind == Kind::kSystemCall || kind == Kind::kReadTsc || kind == Kind::kReadBase ||
-                           kind == Kind::kSerialize ||
-                           (kind == Kind::kFlags &&
-                            (item.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_PUSHFQ ||
-                             item.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_CLD));
+  const bool is_for_user =
+      kind == Kind::kSystemCall || kind == Kind::kReadTsc || kind == Kind::kReadBase ||
+      kind == Kind::kSerialize ||
+      (kind == Kind::kFlags && (item.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_PUSHFQ ||
+                                item.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_CLD));
   // With a count of instructions the time of an instruction is exact, and the interpreter knows it.
   const bool needs_count = kind == Kind::kReadTsc && options_.counts;
   if (is_user != is_for_user && (is_user || kind == Kind::kSystemCall)) {
@@ -238,7 +243,7 @@ bool Translator::emit_system(const Item& item) {
     case Kind::kReadControl:
       emit_read_control(item);
       return true;
-    default:  // kSerialize: what follows is looked at anew
+    default:                         // kSerialize: what follows is looked at anew
       a_.bytes({0x0f, 0xae, 0xf0});  // mfence
       return true;
   }

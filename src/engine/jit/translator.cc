@@ -21,8 +21,7 @@ void Translator::decode(std::span<const u8> code) {
   u64 offset = 0;
   while (items_.size() < options_.instructions && offset < code.size()) {
     Item& item = items_.emplace_back();
-    const auto status =
-        decoder.decode(code.data() + offset, code.size() - offset, offset, item.decoded);
+    const auto status = decoder.decode(code.data() + offset, code.size() - offset, offset, item.decoded);
     item.rip = key_.rip + offset;
     if (status != InstructionDecoder::Status::kOk) {
       item.classified = {};
@@ -36,8 +35,9 @@ void Translator::decode(std::span<const u8> code) {
     const bool may_branch = kind == Kind::kJumpIf && options_.counts;
     const bool is_system = kind == Kind::kAccessFlag || kind == Kind::kSystemCall ||
                            kind == Kind::kSystemReturn || kind == Kind::kSerialize;
-    const bool goes_on = !may_branch && !is_system && kind != Kind::kInterpret && kind != Kind::kJump && kind != Kind::kCall &&
-                         kind != Kind::kJumpIndirect && kind != Kind::kCallIndirect && kind != Kind::kReturn;
+    const bool goes_on = !may_branch && !is_system && kind != Kind::kInterpret && kind != Kind::kJump &&
+                         kind != Kind::kCall && kind != Kind::kJumpIndirect && kind != Kind::kCallIndirect &&
+                         kind != Kind::kReturn;
     if (!goes_on) break;
   }
   end_rip_ = key_.rip + offset;
@@ -155,7 +155,11 @@ void Translator::charge() {
   a_.store(budget, kTest);
   a_.pext(kTest, kTest, in_frame(offsetof(Frame, sign_mask)));
   const u32 covered = a_.jump_if_zero();
-  detours_.push_back({.aside = Aside::kBudget, .branch = a_.jump(), .retry = 0, .rip = key_.rip, .access = 0,
+  detours_.push_back({.aside = Aside::kBudget,
+                      .branch = a_.jump(),
+                      .retry = 0,
+                      .rip = key_.rip,
+                      .access = 0,
                       .address = kAddress});
   a_.bind_short(covered);
 }

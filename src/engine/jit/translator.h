@@ -45,11 +45,11 @@ class Translator {
   enum class Aside : u8 { kMiss, kFind, kInterpret, kLink, kLook, kBudget };
   struct Detour {
     Aside aside;
-    u32 branch;   // displacement that leads there
-    u32 retry;    // kMiss: where the access begins
-    u64 rip;      // of the instruction, or kLink, kLook: where to go
-    u32 access;   // kMiss: describe_access()
-    Host address; // kMiss: where the address is
+    u32 branch;    // displacement that leads there
+    u32 retry;     // kMiss: where the access begins
+    u64 rip;       // of the instruction, or kLink, kLook: where to go
+    u32 access;    // kMiss: describe_access()
+    Host address;  // kMiss: where the address is
   };
   struct Item {
     Decoded decoded;
@@ -79,6 +79,8 @@ class Translator {
 
   // translate_plain.cc
   struct Registers;
+  class Assignment;
+  static Registers assign(const Decoded& decoded, const Assignment& assignment, bool has_high);
   void emit_plain(const Item& item);
   void emit_operation(const Item& item, const ZydisDecodedOperand* memory, Memory place);
   void emit_lea(const Item& item);
