@@ -143,7 +143,7 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--memory", options.memory, "RAM, for example 512M");
   run->add_option("--cpus", options.machine.cpus, "Number of CPUs, 1 to 64");
   run->add_option("--pin", options.pin, "Host CPUs for the CPUs in turn, such as 0,2-5");
-  run->add_option("--engine", options.engine, "auto, interp or kvm");
+  run->add_option("--engine", options.engine, "auto, interp, jit or kvm");
   run->add_option("--switch-every", options.switch_every,
                   "Change between interp and kvm after this many milliseconds, again and again");
   run->add_option("--cpu", options.machine.cpu_template,
