@@ -1,0 +1,44 @@
+// NativeRunner: code and windows into place, then native_entry.cc.
+#include "tests/blocks/native_runner.h"
+
+#include <cstring>
+
+#include "tests/differential/native_context.h"
+
+namespace doppel::blocks {
+namespace {
+
+u8* at(u64 address) { return reinterpret_cast<u8*>(address); }
+
+}  // namespace
+
+Result<std::unique_ptr<NativeRunner>> NativeRunner::create() {
+  return std::unique_ptr<NativeRunner>(new NativeRunner(TRY(NativeBackend::create())));
+}
+
+void NativeRunner::place(const Block& block) {
+  std::memcpy(at(kCodeBase), block.code.data(), kCodeSize);
+  const u8 pad[] = {0xff, 0x24, 0x25, 0x20, 0x08, 0x79, 0x35};  // jmp [NativeContext::landing]
+  std::memcpy(at(block.end), pad, sizeof(pad));
+  end_ = block.end;
+}
+
+void NativeRunner::run(const Start& start, Ending& out) {
+  NativeContext& context = native_context();
+  std::memcpy(at(kDataBase), start.data.data(), kDataSize);
+  std::memcpy(at(kStackBase), start.stack.data(), kStackSize);
+  context.in = start.state;
+  context.launch = start.state.rip;
+  context.vector = Outcome::kNoFault;
+  context.error_code = 0;
+  context.cr2 = 0;
+  context.is_active = 1;
+  doppel_native_enter();
+  context.is_active = 0;
+  out.outcome = {context.out, context.vector, context.error_code, context.cr2};
+  if (context.vector == Outcome::kNoFault) out.outcome.state.rip = end_;
+  std::memcpy(out.data.data(), at(kDataBase), kDataSize);
+  std::memcpy(out.stack.data(), at(kStackBase), kStackSize);
+}
+
+}  // namespace doppel::blocks
