@@ -149,6 +149,17 @@ const OfferedSet* find_set(ZydisISASet set) {
   return found == std::end(kOffered) ? nullptr : found;
 }
 
+bool host_is_amd() {
+  u32 max_leaf = 0;
+  u32 ebx = 0;
+  u32 ecx = 0;
+  u32 edx = 0;
+  if (__get_cpuid(0, &max_leaf, &ebx, &ecx, &edx) == 0) return false;
+  return ebx == signature_AMD_ebx || ebx == signature_HYGON_ebx;
+}
+
+bool is_amd_in_hypervisor() { return host_is_amd() && host_has({1, kEcx, 31}); }
+
 // The part of CET that is a no-op on processors without it. SDM 1 17.
 bool is_cet_nop(ZydisMnemonic mnemonic) {
   return mnemonic == ZYDIS_MNEMONIC_ENDBR32 || mnemonic == ZYDIS_MNEMONIC_ENDBR64 ||
@@ -187,6 +198,10 @@ const char* skip_reason(const Instruction& instruction) {
   const auto& info = instruction.info;
   const auto* skip = std::ranges::find(kSkips, info.mnemonic, &Skip::mnemonic);
   if (skip != std::end(kSkips)) return skip->reason;
+  // APM 3 "SYSEXIT": #UD in long mode. KVM emulates it for the sake of guests that move between vendors, and
+  // then its check of CPL comes first.
+  if (info.mnemonic == ZYDIS_MNEMONIC_SYSEXIT && is_amd_in_hypervisor())
+    return "the hypervisor below this host emulates it";
   if (info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return kFar;
   if (loads_segment(instruction)) return kSegment;
   if (is_near_branch(instruction) && instruction.has(ZYDIS_ATTRIB_HAS_OPERANDSIZE)) {
@@ -250,6 +265,11 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
       latitude.is_address_by_page = true;
       latitude.has_two_pages = true;
       break;
+    // A trap, whose RIP is that of the next instruction (SDM 3A 6.15, APM 2 8.2.2). A hypervisor that intercepts
+    // #DB on AMD's processors passes on the RIP of INT1 itself.
+    case ZYDIS_MNEMONIC_INT1:
+      latitude.has_early_rip = is_amd_in_hypervisor();
+      break;
     case ZYDIS_MNEMONIC_CMPSB:
     case ZYDIS_MNEMONIC_CMPSW:
     case ZYDIS_MNEMONIC_CMPSD:
@@ -278,6 +298,22 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
       break;
   }
   return latitude;
+}
+
+bool may_lack_misaligned_mode(const Instruction& instruction) {
+  switch (instruction.info.mnemonic) {
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+      return host_has({0x80000001, kEcx, 7});
+    default:
+      return false;
+  }
 }
 
 }  // namespace doppel::differential

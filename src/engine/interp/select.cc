@@ -222,6 +222,11 @@ Handler select_extend_handler(Op& op, const Decoded& decoded, bool is_signed, bo
   return select_extend(is_signed, first.size / 8u, second.size / 8u, is_memory(second), kind);
 }
 
+// 0F 0D is PREFETCH and PREFETCHW, which are NOPs for a register on some processors only.
+bool is_register_prefetch(const ZydisDecodedInstruction& instruction) {
+  return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F && instruction.opcode == 0x0d;
+}
+
 Handler select_imul_handler(Op& op, const Decoded& decoded, bool is_64bit) {
   const unsigned count = decoded.instruction.operand_count_visible;
   if (count < 2) return nullptr;
@@ -295,7 +300,7 @@ Handler select_data(Op& op, const Decoded& decoded, bool is_64bit) {
     case ZYDIS_MNEMONIC_IMUL:
       return select_imul_handler(op, decoded, is_64bit);
     case ZYDIS_MNEMONIC_NOP:
-      return select_nop();
+      return is_register_prefetch(decoded.instruction) ? nullptr : select_nop();
     case ZYDIS_MNEMONIC_XCHG:
       if (!is_gpr(decoded.operand(0)) || !is_gpr(decoded.operand(1))) return nullptr;
       op.destination = register_offset(decoded.operand(0).reg.value);

@@ -40,9 +40,10 @@ class StringState {
   }
 
   // What a repeated instruction does before its first element: 32-bit addressing clears the upper half of
-  // RCX; MOVS and STOS clear those of their pointers too. As Intel's processors do it.
+  // RCX; MOVS and STOS clear those of their pointers too. So on Intel's processors; on AMD's only an element
+  // that is done changes registers.
   void begin(bool uses_source = false, bool uses_destination = false) {
-    if (!is_repeated_ || mask_ != 0xffffffff) return;
+    if (!is_repeated_ || mask_ != 0xffffffff || s_.cpuid.is_amd()) return;
     set(x86::kRcx, s_.state.gpr[x86::kRcx]);
     if (uses_source) set(x86::kRsi, s_.state.gpr[x86::kRsi]);
     if (uses_destination) set(x86::kRdi, s_.state.gpr[x86::kRdi]);
@@ -247,18 +248,20 @@ template <class Step>
 Flow repeat_compare(Interpreter& s, StringState& string, const Insn& insn, Step step) {
   string.begin();
   bool goes_on = true;
+  // SDM 2B "REP": a fault finds EFLAGS as they were before the instruction. On AMD's processors it finds those
+  // of the last comparison.
+  const bool restores_flags = !s.cpuid.is_amd();
   const u64 old_flags = s.state.rflags;
   u64 allowed = s.stops_after_each_repetition() ? 1 : kMaxWork / kSingleElementWork;
   while (goes_on && string.count() != 0) {
     if (allowed-- == 0) {
       s.is_repeating = true;
       // A fault further on has to find them so, too.
-      if (!s.stops_after_each_repetition()) s.state.rflags = old_flags;
+      if (restores_flags && !s.stops_after_each_repetition()) s.state.rflags = old_flags;
       return Flow::kJump;
     }
     if (!step()) {
-      // SDM 2B "REP": a fault finds EFLAGS as they were before the instruction.
-      s.state.rflags = old_flags;
+      if (restores_flags) s.state.rflags = old_flags;
       return Flow::kFault;
     }
     string.consume(1);

@@ -269,9 +269,15 @@ Kind classify_stack(const Decoded& decoded) {
   }
 }
 
+// PREFETCH with a register is a NOP on some processors only.
+bool is_register_prefetch(const Instruction& instruction) {
+  return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F && instruction.opcode == 0x0d &&
+         instruction.mnemonic == ZYDIS_MNEMONIC_NOP;
+}
+
 bool is_hint(const Instruction& instruction) {
-  return instruction.mnemonic == ZYDIS_MNEMONIC_NOP ||
-         (instruction.meta.category == ZYDIS_CATEGORY_PREFETCH);
+  return (instruction.mnemonic == ZYDIS_MNEMONIC_NOP && !is_register_prefetch(instruction)) ||
+         instruction.meta.category == ZYDIS_CATEGORY_PREFETCH;
 }
 
 }  // namespace
