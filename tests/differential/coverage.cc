@@ -265,8 +265,8 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
       latitude.is_address_by_page = true;
       latitude.has_two_pages = true;
       break;
-    // A trap, whose RIP is that of the next instruction (SDM 3A 6.15, APM 2 8.2.2). A hypervisor that intercepts
-    // #DB on AMD's processors passes on the RIP of INT1 itself.
+    // A trap, whose RIP is that of the next instruction (SDM 3A 6.15, APM 2 8.2.2). A hypervisor that
+    // intercepts #DB on AMD's processors passes on the RIP of INT1 itself.
     case ZYDIS_MNEMONIC_INT1:
       latitude.has_early_rip = is_amd_in_hypervisor();
       break;
@@ -310,10 +310,20 @@ bool may_lack_misaligned_mode(const Instruction& instruction) {
     case ZYDIS_MNEMONIC_XSAVEC64:
     case ZYDIS_MNEMONIC_XSAVEOPT:
     case ZYDIS_MNEMONIC_XSAVEOPT64:
-      return host_has({0x80000001, kEcx, 7});
+      return host_has_misaligned_mode();
     default:
       return false;
   }
+}
+
+bool host_has_misaligned_mode() { return host_has({0x80000001, kEcx, 7}); }
+
+bool is_lock_invalid(const Instruction& instruction) {
+  const bool is_control = std::ranges::any_of(instruction.visible_operands(), [](const auto& operand) {
+    return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_CONTROL;
+  });
+  return !is_control || !host_has({0x80000001, kEcx, 4});
 }
 
 }  // namespace doppel::differential

@@ -34,8 +34,13 @@ struct FaultLatitude {
 };
 FaultLatitude fault_latitude(const Instruction& instruction);
 
-// The instruction stores MXCSR_MASK and this host allows MXCSR.MM (APM 1 4.2.2, CPUID 8000_0001 ECX[7]), which
-// doppel does not offer to guests: the host's bit 17 of the mask, and nothing else, may be missing.
+// The instruction stores MXCSR_MASK and this host allows MXCSR.MM (APM 1 4.2.2, CPUID 8000_0001 ECX[7]),
+// which doppel does not offer to guests: the host's bit 17 of the mask, and nothing else, may be missing.
 bool may_lack_misaligned_mode(const Instruction& instruction);
+bool host_has_misaligned_mode();
+
+// LOCK makes the instruction invalid on this host. Not where LOCK MOV CR0 is MOV CR8 (APM 3 "MOV CRn", CPUID
+// 8000_0001 ECX[4]), which doppel does not offer.
+bool is_lock_invalid(const Instruction& instruction);
 
 }  // namespace doppel::differential

@@ -15,11 +15,12 @@ u64& high_half(Interpreter& s) { return s.state.gpr[x86::kRdx]; }
 // The host's own one-operand MUL, IMUL, DIV or IDIV, with the guest's flags before and the host's after it:
 // which of those it leaves undefined it changes, and how, is the processor's choice. RAX is wanted by the
 // operation, by SAHF and by LAHF.
-#define ON_ACCUMULATOR(name, modifier)                                                 \
-  asm("addb $0x7f, %%al\n\tsahf\n\tmovq %[low], %%rax\n\t" name " %" modifier "[b]\n\t" \
-      "movq %%rax, %[low]\n\tlahf\n\tseto %%al"                                       \
-      : [low] "+&r"(low), "+&a"(captured), "+&d"(high)                                  \
-      : [b] "r"(source)                                                                \
+#define ON_ACCUMULATOR(name, modifier)                                        \
+  asm("addb $0x7f, %%al\n\tsahf\n\tmovq %[low], %%rax\n\t" name " %" modifier \
+      "[b]\n\t"                                                               \
+      "movq %%rax, %[low]\n\tlahf\n\tseto %%al"                               \
+      : [low] "+&r"(low), "+&a"(captured), "+&d"(high)                        \
+      : [b] "r"(source)                                                       \
       : "cc")
 
 #define ON_ACCUMULATOR_OF_SIZE(name) \
@@ -129,6 +130,18 @@ Flow bswap(Interpreter& s, const Op&, const Insn& insn) {
                           ? __builtin_bswap64(value)
                           : (operand.size == 4 ? __builtin_bswap32(static_cast<u32>(value)) : 0);
   write_gpr(s, operand.reg, operand.size, swapped);
+  return Flow::kNext;
+}
+
+// MOVSXD with a 16-bit operand size, from memory: Intel's processors read 16 bits (SDM 2B "MOVSX/MOVSXD"),
+// AMD's all 32.
+Flow movsxd_to_word(Interpreter& s, const Op& op, const Insn& insn) {
+  const unsigned size = s.cpuid.is_amd() ? 4 : 2;
+  u64 va;
+  u64 value = 0;
+  if (!memory_address(s, op, size, false, va) || !s.read_linear(va, &value, size, s.access_mode))
+    return Flow::kFault;
+  write_gpr(s, insn.operands[0].reg, 2, value);
   return Flow::kNext;
 }
 
@@ -442,6 +455,7 @@ constexpr SemanticRow kRows[] = {
     {ZYDIS_MNEMONIC_CQO, &sign_into_high_half},
     {ZYDIS_MNEMONIC_BSWAP, &bswap},
     {ZYDIS_MNEMONIC_MOVBE, &movbe},
+    {ZYDIS_MNEMONIC_MOVSXD, &movsxd_to_word},
     {ZYDIS_MNEMONIC_XCHG, &xchg},
     {ZYDIS_MNEMONIC_XADD, &xadd},
     {ZYDIS_MNEMONIC_CMPXCHG, &cmpxchg},

@@ -215,8 +215,9 @@ bool may_suppress_store(const BorrowedStub& stub, const FxsaveArea& fx) {
          (~fx.fcw & kStoppingX87Exceptions) != 0;
 }
 
-// AMD's processors check the destination before the operation computes: a fault of the store is found although
-// an exception would suppress it, and no flags are set. Intel's do not touch memory until there is a result.
+// AMD's processors check the destination before the operation computes: a fault of the store is found
+// although an exception would suppress it, and no flags are set. Intel's do not touch memory until there is a
+// result.
 bool check_destination_early(Interpreter& s, const Op& op, const BorrowedStub& stub) {
   if (!s.cpuid.is_amd()) return true;
   u64 va;

@@ -272,7 +272,7 @@ Kind classify_stack(const Decoded& decoded) {
 // PREFETCH with a register is a NOP on some processors only.
 bool is_register_prefetch(const Instruction& instruction) {
   return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F && instruction.opcode == 0x0d &&
-         instruction.mnemonic == ZYDIS_MNEMONIC_NOP;
+         instruction.raw.modrm.mod == 3;
 }
 
 bool is_hint(const Instruction& instruction) {
