@@ -78,7 +78,9 @@ class PagingUnit : public testing::Test {
     return mmu.fill(GuestVirt(va), access, mode);
   }
   bool can_read(u64 va, AccessMode mode = kSupervisor) { return mmu.table(mode).read.find(va, 1) != nullptr; }
-  bool can_write(u64 va, AccessMode mode = kSupervisor) { return mmu.table(mode).write.find(va, 1) != nullptr; }
+  bool can_write(u64 va, AccessMode mode = kSupervisor) {
+    return mmu.table(mode).write.find(va, 1) != nullptr;
+  }
   u64 cached_frame(u64 va) { return mmu.physical(mmu.table(kSupervisor).read.find(va, 1)).value(); }
   void fetch(u64 va) { mmu.translate_code(GuestVirt(va), false); }
   u64 fetched_frame(u64 va) { return mmu.translate_code(GuestVirt(va), false).physical.value(); }

@@ -64,7 +64,6 @@ struct TlbTable {
   // No direct writes any more to the page of host memory at `host`, or to any.
   void drop_writes_to(u64 host);
   void drop_writes();
-
 };
 
 }  // namespace doppel

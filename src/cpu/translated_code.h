@@ -26,12 +26,13 @@ class TranslatedCode {
 
   virtual ~TranslatedCode() = default;
 
-  // What is used of the owner: its state and paging unit. `attention` is non-zero when run() is to come back.
-  virtual void attach(Core& core, const std::atomic<i64>& attention) = 0;
+  // What is used of the owner: its state and paging unit. `attention` is non-zero when run() is to come back,
+  // `pending` true when an interrupt may wait for RFLAGS.IF.
+  virtual void attach(Core& core, const std::atomic<i64>& attention, const std::atomic<bool>& pending) = 0;
 
   // Executes from the state's RIP on, in 64-bit mode, without debug facilities in use. Registers are
-  // architectural when it comes back. `budget`: instructions left; only what was made for counting looks at it
-  // and charges for what it executes.
+  // architectural when it comes back. `budget`: instructions left; only what was made for counting looks at
+  // it and charges for what it executes.
   virtual Outcome run(i64& budget) = 0;
 
   // Any thread: `attention` was set.

@@ -160,6 +160,12 @@ bool host_is_amd() {
 
 bool is_amd_in_hypervisor() { return host_is_amd() && host_has({1, kEcx, 31}); }
 
+// INT1 traps: its RIP is that of the next instruction (SDM 3A 6.15, APM 2 8.2.2). A hypervisor that
+// intercepts #DB on AMD's processors passes on the RIP of INT1 itself.
+bool has_early_rip(const Instruction& instruction) {
+  return instruction.info.mnemonic == ZYDIS_MNEMONIC_INT1 && is_amd_in_hypervisor();
+}
+
 // The part of CET that is a no-op on processors without it. SDM 1 17.
 bool is_cet_nop(ZydisMnemonic mnemonic) {
   return mnemonic == ZYDIS_MNEMONIC_ENDBR32 || mnemonic == ZYDIS_MNEMONIC_ENDBR64 ||
@@ -239,6 +245,7 @@ u64 ignored_flags(const Instruction& instruction) {
 
 FaultLatitude fault_latitude(const Instruction& instruction) {
   FaultLatitude latitude;
+  latitude.has_early_rip = has_early_rip(instruction);
   for (const ZydisDecodedOperand& operand : instruction.all_operands()) {
     latitude.has_mmx_entered |= operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
                                 ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX;
@@ -264,11 +271,6 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
       latitude.has_partial_stores = true;
       latitude.is_address_by_page = true;
       latitude.has_two_pages = true;
-      break;
-    // A trap, whose RIP is that of the next instruction (SDM 3A 6.15, APM 2 8.2.2). A hypervisor that
-    // intercepts #DB on AMD's processors passes on the RIP of INT1 itself.
-    case ZYDIS_MNEMONIC_INT1:
-      latitude.has_early_rip = is_amd_in_hypervisor();
       break;
     case ZYDIS_MNEMONIC_CMPSB:
     case ZYDIS_MNEMONIC_CMPSW:

@@ -9,9 +9,9 @@
 #include <unordered_map>
 
 #include "base/result.h"
+#include "cpu/code_buffer.h"
 #include "cpu/instruction_feature.h"
 #include "engine/interp/borrowed_stub.h"
-#include "cpu/code_buffer.h"
 
 namespace doppel {
 

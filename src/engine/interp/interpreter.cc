@@ -38,7 +38,7 @@ Interpreter::Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_
   mmu.set_code_user(user);
   traces.set_user(user);
   if (translated) {
-    translated->attach(*this, attention);
+    translated->attach(*this, attention, interrupt_hint_);
     traces.set_other_holder(translated.get());
   }
   state_replaced();
@@ -191,9 +191,10 @@ void Interpreter::sample(const Trace& trace) {
   statistics.sampled_misses = misses;
 }
 
-// Alignment checks and debuggers look at every access and instruction.
+// Alignment checks and debuggers look at every access and instruction; the rings between are not used.
 bool Interpreter::is_translatable() const {
-  return translated != nullptr && is_64bit && debug == nullptr && tlb != &empty_table();
+  return translated != nullptr && is_64bit && (cpl == 0 || cpl == 3) && debug == nullptr &&
+         tlb != &empty_table();
 }
 
 // What translated code left to us: one instruction, or its fault.

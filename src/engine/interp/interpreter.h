@@ -70,8 +70,9 @@ class Interpreter final : public Core {
   void set_debug(const DebugControl& control);
 
   // --- Used by handlers
-  const TlbTable* tlb = nullptr;  // of the current access mode; an always-empty table when accesses need checks
-  i64 budget = 0;           // instructions left; charged for a whole trace on entry
+  const TlbTable* tlb =
+      nullptr;     // of the current access mode; an always-empty table when accesses need checks
+  i64 budget = 0;  // instructions left; charged for a whole trace on entry
   std::atomic<i64> attention = 0;  // negative: leave at the next trace boundary
   u32 vector_gate = 0;             // VectorGate bits: which vector instructions may execute now
   u64 link_epoch = 0;              // code epoch of the half of the address space RIP is in

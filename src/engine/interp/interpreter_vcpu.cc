@@ -70,18 +70,19 @@ class InterpreterVcpu final : public Vcpu {
     const TlbStatistics& tlb = interpreter_.mmu.statistics();
     const interp::TraceCache& traces = interpreter_.traces;
     std::vector<std::pair<std::string_view, u64>> all = {
-            {"dispatcher_entries", interpreter_.statistics.lookups},
-            {"interrupts", interpreter_.statistics.interrupts},
-            {"exceptions", interpreter_.statistics.exceptions},
-            {"traces_built", traces.built()},
-            {"traces_linked", interpreter_.statistics.links},
-            {"traces_invalidated", traces.invalidations()},
-            {"trace_cache_clears", traces.clears()},
-            {"tlb_fills", tlb.fills},
-            {"tlb_flushes", tlb.flushes},
-            {"page_walk_references", tlb.walk_references},
-            {"page_faults", tlb.page_faults}};
-    if (interpreter_.translated) std::ranges::copy(interpreter_.translated->statistics(), std::back_inserter(all));
+        {"dispatcher_entries", interpreter_.statistics.lookups},
+        {"interrupts", interpreter_.statistics.interrupts},
+        {"exceptions", interpreter_.statistics.exceptions},
+        {"traces_built", traces.built()},
+        {"traces_linked", interpreter_.statistics.links},
+        {"traces_invalidated", traces.invalidations()},
+        {"trace_cache_clears", traces.clears()},
+        {"tlb_fills", tlb.fills},
+        {"tlb_flushes", tlb.flushes},
+        {"page_walk_references", tlb.walk_references},
+        {"page_faults", tlb.page_faults}};
+    if (interpreter_.translated)
+      std::ranges::copy(interpreter_.translated->statistics(), std::back_inserter(all));
     return all;
   }
   bool runs_in_slices() const override { return interpreter_.translated == nullptr; }

@@ -27,9 +27,9 @@ struct BlockKeyHash {
 // `direct` does not.
 struct Block {
   BlockKey key;
-  u32 bytes = 0;         // of guest code
+  u32 bytes = 0;  // of guest code
   u32 instructions = 0;
-  u32 island = 0;        // positions in the code memory: leaves to look for the block at this RIP again,
+  u32 island = 0;  // positions in the code memory: leaves to look for the block at this RIP again,
   u32 entry = 0;
   u32 direct = 0;
   u32 end = 0;

@@ -1,6 +1,8 @@
 // Which instructions run as they are, and which do not.
 #include "engine/jit/classify.h"
 
+#include <algorithm>
+
 #include "cpu/instruction_feature.h"
 #include "x86/registers.h"
 
@@ -9,78 +11,28 @@ namespace {
 
 using Instruction = ZydisDecodedInstruction;
 
-bool is_plain_integer(ZydisMnemonic mnemonic) {
-  switch (mnemonic) {
-    case ZYDIS_MNEMONIC_ADC:
-    case ZYDIS_MNEMONIC_ADD:
-    case ZYDIS_MNEMONIC_AND:
-    case ZYDIS_MNEMONIC_BSF:
-    case ZYDIS_MNEMONIC_BSR:
-    case ZYDIS_MNEMONIC_BSWAP:
-    case ZYDIS_MNEMONIC_BT:
-    case ZYDIS_MNEMONIC_BTC:
-    case ZYDIS_MNEMONIC_BTR:
-    case ZYDIS_MNEMONIC_BTS:
-    case ZYDIS_MNEMONIC_CBW:
-    case ZYDIS_MNEMONIC_CDQ:
-    case ZYDIS_MNEMONIC_CDQE:
-    case ZYDIS_MNEMONIC_CLC:
-    case ZYDIS_MNEMONIC_CMC:
-    case ZYDIS_MNEMONIC_CMP:
-    case ZYDIS_MNEMONIC_CMPXCHG:
-    case ZYDIS_MNEMONIC_CMPXCHG16B:
-    case ZYDIS_MNEMONIC_CMPXCHG8B:
-    case ZYDIS_MNEMONIC_CQO:
-    case ZYDIS_MNEMONIC_CRC32:
-    case ZYDIS_MNEMONIC_CWD:
-    case ZYDIS_MNEMONIC_CWDE:
-    case ZYDIS_MNEMONIC_DEC:
-    case ZYDIS_MNEMONIC_DIV:
-    case ZYDIS_MNEMONIC_IDIV:
-    case ZYDIS_MNEMONIC_IMUL:
-    case ZYDIS_MNEMONIC_INC:
-    case ZYDIS_MNEMONIC_LAHF:
-    case ZYDIS_MNEMONIC_LFENCE:
-    case ZYDIS_MNEMONIC_LZCNT:
-    case ZYDIS_MNEMONIC_MFENCE:
-    case ZYDIS_MNEMONIC_MOV:
-    case ZYDIS_MNEMONIC_MOVBE:
-    case ZYDIS_MNEMONIC_MOVNTI:
-    case ZYDIS_MNEMONIC_MOVSX:
-    case ZYDIS_MNEMONIC_MOVSXD:
-    case ZYDIS_MNEMONIC_MOVZX:
-    case ZYDIS_MNEMONIC_MUL:
-    case ZYDIS_MNEMONIC_NEG:
-    case ZYDIS_MNEMONIC_NOT:
-    case ZYDIS_MNEMONIC_OR:
-    case ZYDIS_MNEMONIC_POPCNT:
-    case ZYDIS_MNEMONIC_RCL:
-    case ZYDIS_MNEMONIC_RCR:
-    case ZYDIS_MNEMONIC_ROL:
-    case ZYDIS_MNEMONIC_ROR:
-    case ZYDIS_MNEMONIC_SAHF:
-    case ZYDIS_MNEMONIC_SAR:
-    case ZYDIS_MNEMONIC_SBB:
-    case ZYDIS_MNEMONIC_SFENCE:
-    case ZYDIS_MNEMONIC_SHL:
-    case ZYDIS_MNEMONIC_SHLD:
-    case ZYDIS_MNEMONIC_SHR:
-    case ZYDIS_MNEMONIC_SHRD:
-    case ZYDIS_MNEMONIC_STC:
-    case ZYDIS_MNEMONIC_SUB:
-    case ZYDIS_MNEMONIC_TEST:
-    case ZYDIS_MNEMONIC_TZCNT:
-    case ZYDIS_MNEMONIC_XADD:
-    case ZYDIS_MNEMONIC_XCHG:
-    case ZYDIS_MNEMONIC_XOR:
-      return true;
-    default:
-      return false;
-  }
-}
+// Beside those with an extension or a category of their own.
+constexpr ZydisMnemonic kPlainIntegers[] = {
+    ZYDIS_MNEMONIC_ADC,     ZYDIS_MNEMONIC_ADD,        ZYDIS_MNEMONIC_AND,       ZYDIS_MNEMONIC_BSF,
+    ZYDIS_MNEMONIC_BSR,     ZYDIS_MNEMONIC_BSWAP,      ZYDIS_MNEMONIC_BT,        ZYDIS_MNEMONIC_BTC,
+    ZYDIS_MNEMONIC_BTR,     ZYDIS_MNEMONIC_BTS,        ZYDIS_MNEMONIC_CBW,       ZYDIS_MNEMONIC_CDQ,
+    ZYDIS_MNEMONIC_CDQE,    ZYDIS_MNEMONIC_CLC,        ZYDIS_MNEMONIC_CMC,       ZYDIS_MNEMONIC_CMP,
+    ZYDIS_MNEMONIC_CMPXCHG, ZYDIS_MNEMONIC_CMPXCHG16B, ZYDIS_MNEMONIC_CMPXCHG8B, ZYDIS_MNEMONIC_CQO,
+    ZYDIS_MNEMONIC_CRC32,   ZYDIS_MNEMONIC_CWD,        ZYDIS_MNEMONIC_CWDE,      ZYDIS_MNEMONIC_DEC,
+    ZYDIS_MNEMONIC_DIV,     ZYDIS_MNEMONIC_IDIV,       ZYDIS_MNEMONIC_IMUL,      ZYDIS_MNEMONIC_INC,
+    ZYDIS_MNEMONIC_LAHF,    ZYDIS_MNEMONIC_LFENCE,     ZYDIS_MNEMONIC_LZCNT,     ZYDIS_MNEMONIC_MFENCE,
+    ZYDIS_MNEMONIC_MOV,     ZYDIS_MNEMONIC_MOVBE,      ZYDIS_MNEMONIC_MOVNTI,    ZYDIS_MNEMONIC_MOVSX,
+    ZYDIS_MNEMONIC_MOVSXD,  ZYDIS_MNEMONIC_MOVZX,      ZYDIS_MNEMONIC_MUL,       ZYDIS_MNEMONIC_NEG,
+    ZYDIS_MNEMONIC_NOT,     ZYDIS_MNEMONIC_OR,         ZYDIS_MNEMONIC_POPCNT,    ZYDIS_MNEMONIC_RCL,
+    ZYDIS_MNEMONIC_RCR,     ZYDIS_MNEMONIC_ROL,        ZYDIS_MNEMONIC_ROR,       ZYDIS_MNEMONIC_SAHF,
+    ZYDIS_MNEMONIC_SAR,     ZYDIS_MNEMONIC_SBB,        ZYDIS_MNEMONIC_SFENCE,    ZYDIS_MNEMONIC_SHL,
+    ZYDIS_MNEMONIC_SHLD,    ZYDIS_MNEMONIC_SHR,        ZYDIS_MNEMONIC_SHRD,      ZYDIS_MNEMONIC_STC,
+    ZYDIS_MNEMONIC_SUB,     ZYDIS_MNEMONIC_TEST,       ZYDIS_MNEMONIC_TZCNT,     ZYDIS_MNEMONIC_XADD,
+    ZYDIS_MNEMONIC_XCHG,    ZYDIS_MNEMONIC_XOR,
+};
 
 bool is_plain_integer(const Instruction& instruction) {
-  if (is_plain_integer(instruction.mnemonic)) return true;
+  if (std::ranges::find(kPlainIntegers, instruction.mnemonic) != std::end(kPlainIntegers)) return true;
   const ZydisISAExt extension = instruction.meta.isa_ext;
   if (extension == ZYDIS_ISA_EXT_BMI1 || extension == ZYDIS_ISA_EXT_BMI2 ||
       extension == ZYDIS_ISA_EXT_ADOX_ADCX) {
@@ -202,9 +154,15 @@ bool is_bit_string(const Decoded& decoded) {
   }
 }
 
+// With a 16-bit operand the interpreter does it.
+Classified classify_bit_string(const Decoded& decoded) {
+  return {.kind = decoded.operand(0).size >= 32 ? Kind::kBitString : Kind::kInterpret};
+}
+
 Classified classify_plain(const Decoded& decoded) {
   const Instruction& instruction = decoded.instruction;
-  if (!has_plain_operands(decoded) || has_impossible_high_byte(decoded) || is_bit_string(decoded)) return {};
+  if (!has_plain_operands(decoded) || has_impossible_high_byte(decoded)) return {};
+  if (is_bit_string(decoded)) return classify_bit_string(decoded);
   if (instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
       instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
     if (is_plain_integer(instruction)) {
@@ -269,6 +227,55 @@ Kind classify_stack(const Decoded& decoded) {
   }
 }
 
+Kind classify_system(const Decoded& decoded) {
+  switch (decoded.instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_CLD:
+    case ZYDIS_MNEMONIC_CLI:
+    case ZYDIS_MNEMONIC_STI:
+      return Kind::kFlags;
+    case ZYDIS_MNEMONIC_PUSHFQ:
+      return Kind::kFlags;
+    case ZYDIS_MNEMONIC_CLAC:
+    case ZYDIS_MNEMONIC_STAC:
+      return Kind::kAccessFlag;
+    case ZYDIS_MNEMONIC_SWAPGS:
+      return Kind::kSwapGs;
+    case ZYDIS_MNEMONIC_SYSCALL:
+      return Kind::kSystemCall;
+    case ZYDIS_MNEMONIC_SYSRET:
+      return decoded.instruction.operand_width == 64 ? Kind::kSystemReturn : Kind::kInterpret;
+    case ZYDIS_MNEMONIC_RDTSC:
+    case ZYDIS_MNEMONIC_RDTSCP:
+      return Kind::kReadTsc;
+    case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE:
+      return Kind::kReadBase;
+    case ZYDIS_MNEMONIC_SERIALIZE:
+      return Kind::kSerialize;
+    case ZYDIS_MNEMONIC_MOV: {
+      const ZydisRegister from = decoded.operand(1).reg.value;
+      const bool is_control = decoded.operand(1).type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                              (from == ZYDIS_REGISTER_CR2 || from == ZYDIS_REGISTER_CR3);
+      return is_control ? Kind::kReadControl : Kind::kInterpret;
+    }
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVSQ:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ:
+    case ZYDIS_MNEMONIC_STOSW: {
+      const bool is_string = decoded.instruction.meta.category == ZYDIS_CATEGORY_STRINGOP;
+      const bool has_segment = (decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_SEGMENT) != 0;
+      const bool is_plain = is_string && !has_segment && decoded.instruction.address_width == 64;
+      return is_plain ? Kind::kString : Kind::kInterpret;
+    }
+    default:
+      return Kind::kInterpret;
+  }
+}
+
 // PREFETCH with a register is a NOP on some processors only.
 bool is_register_prefetch(const Instruction& instruction) {
   return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F && instruction.opcode == 0x0d &&
@@ -286,6 +293,8 @@ Classified classify(const Decoded& decoded, const x86::FeatureSet& features) {
   const Instruction& instruction = decoded.instruction;
   if (!is_offered(instruction, features)) return {};
   if (is_hint(instruction)) return {.kind = Kind::kNothing};
+  const Kind system = classify_system(decoded);
+  if (system != Kind::kInterpret) return {.kind = system};
   switch (instruction.meta.category) {
     case ZYDIS_CATEGORY_CALL:
     case ZYDIS_CATEGORY_COND_BR:

@@ -6,9 +6,9 @@
 namespace doppel::jit {
 
 enum class Kind : u8 {
-  kInterpret,     // ends the block: one instruction for the interpreter
-  kPlain,         // the guest's own instruction on the host's registers, memory operand redirected
-  kNothing,       // NOPs and hints
+  kInterpret,  // ends the block: one instruction for the interpreter
+  kPlain,      // the guest's own instruction on the host's registers, memory operand redirected
+  kNothing,    // NOPs and hints
   kLea,
   kJump,
   kJumpIf,
@@ -19,6 +19,17 @@ enum class Kind : u8 {
   kPush,
   kPop,
   kLeave,
+  kBitString,   // BT and its kin with a bit number in a register and an operand in memory
+  kString,      // MOVS, STOS
+  kFlags,       // CLI, STI, CLD, PUSHF
+  kAccessFlag,  // STAC, CLAC
+  kSwapGs,
+  kSystemCall,    // SYSCALL
+  kSystemReturn,  // SYSRET
+  kReadTsc,
+  kReadBase,     // RDFSBASE, RDGSBASE
+  kReadControl,  // MOV from CR2, CR3
+  kSerialize,
 };
 
 // Which vector state an instruction needs: index of Frame::vectors.

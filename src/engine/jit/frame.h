@@ -48,7 +48,9 @@ struct alignas(64) Frame {
   u64 gs_base;
   std::array<u64, 2> vectors;  // 0: not in the host's registers, or SSE, AVX instructions may not run now
   CpuState* state;
-  i64 budget;  // instructions left, when they are counted
+  u64 interrupt_flag;  // RFLAGS.IF
+  u64 other_flags;     // RFLAGS without IF and the arithmetic flags, which are in the host's
+  i64 budget;          // instructions left, when they are counted
 
   u64 host_rsp;
   u64 entry;  // where enter() jumps to
@@ -57,8 +59,24 @@ struct alignas(64) Frame {
   u64 exit_flags;
   u64 exit_link;                    // place of the branch that wants to be linked, 0: none
   std::array<u64, 2> vector_gates;  // what `vectors` become when the registers are loaded
-  u64 sign_mask;  // PEXT mask
-  u64 saved_rsp;                    // while C++ code runs on behalf of translated code
+  u64 sign_mask;                    // more PEXT masks
+  u64 arithmetic_mask;
+  u64 direction_mask;
+  u64 index_mask_32;    // bit numbers in a double word,
+  u64 index_mask_64;    // in a quad word
+  u64 not_user_mask;    // what no address of the lower half has
+  u64 not_sysret_mask;  // flags that make SYSRET a matter for the interpreter
+  u64 kernel_gs_base;
+  const void* pending;  // a byte: not zero when an interrupt may be pending
+  // Zero when an instruction may run in line.
+  u64 syscall_closed;
+  u64 tsc_closed;
+  u64 fsgsbase_closed;
+  u64 kept_by_syscall;  // complement of IA32_FMASK
+  u64 syscall_target;   // IA32_LSTAR
+  // CS and SS that SYSCALL and SYSRET load.
+  std::array<std::array<Segment, 2>, 2> system_segments;
+  u64 saved_rsp;  // while C++ code runs on behalf of translated code
   u64 host_mxcsr;
   u64 engine;  // the Jit
 
@@ -78,8 +96,8 @@ inline Frame& frame_of(Mmu::AddressSpace& space) {
 constexpr i32 table_offset(AccessMode mode, bool is_write, bool is_addend) {
   const u64 side = is_write ? offsetof(TlbTable, write) : offsetof(TlbTable, read);
   const u64 part = is_addend ? offsetof(TlbSide, addends) : offsetof(TlbSide, tags);
-  return static_cast<i32>(offsetof(Mmu::AddressSpace, tables) - kFrameOffset + mode * sizeof(TlbTable) + side +
-                          part);
+  return static_cast<i32>(offsetof(Mmu::AddressSpace, tables) - kFrameOffset + mode * sizeof(TlbTable) +
+                          side + part);
 }
 constexpr i32 jump_offset(AccessMode mode, bool is_code) {
   return static_cast<i32>(offsetof(Frame, jumps) + mode * sizeof(JumpCache) +

@@ -7,6 +7,7 @@
 #include "base/verify.h"
 #include "cpu/code_buffer.h"
 #include "cpu/core.h"
+#include "cpu/flat_segment.h"
 #include "engine/jit/translator.h"
 
 namespace doppel::jit {
@@ -15,6 +16,7 @@ namespace {
 constexpr u64 kEmptyKey = ~u64{0xc000'0000'0000'0000} + 1;  // no canonical address
 constexpr u32 kLargestBlock = 64 * kKiB;
 constexpr u32 kMxcsrMasks = 0x1f80;
+constexpr u64 kSysretFlags = 0x3c7fd7;  // that SYSRET takes from R11. SDM 2B
 constexpr u32 kMxcsrReserved = 0xffff0000;
 
 struct Statistics {
@@ -22,6 +24,7 @@ struct Statistics {
   u64 interpreted = 0;
   u64 links = 0;
   u64 misses = 0;
+  u64 finds = 0;
   u64 drops = 0;
   u64 clears = 0;
   u64 translations = 0;
@@ -39,9 +42,10 @@ class Jit final : public TranslatedCode {
     start_code();
   }
 
-  void attach(Core& core, const std::atomic<i64>& attention) override {
+  void attach(Core& core, const std::atomic<i64>& attention, const std::atomic<bool>& pending) override {
     core_ = &core;
     attention_ = &attention;
+    pending_ = &pending;
   }
   Outcome run(i64& budget) override;
   void attention() override {
@@ -63,17 +67,22 @@ class Jit final : public TranslatedCode {
   static constexpr unsigned kMaxFrames = 16;
 
   static u64 miss(Frame* frame, u64 address, u64 access);
+  static u64 find(Frame* frame, u64 rip, u64 mode);
+  static u64 read_tsc(Frame* frame, u64, u64);
   void start_code();
   void clear();
   Frame& prepare();
   void set_up(Frame& frame);
   void check_epochs(Frame& frame);
-  Block* find_or_translate(u64 rip);
+  Block* find_or_translate(u64 rip, AccessMode mode, bool may_clear);
+  bool is_full() const { return code_.size() - code_.used() < kLargestBlock; }
   Block* translate(const BlockKey& key);
   void link(u64 place, const Block& block);
   void kill(const Block& block);
   void write_jump(u32 position, u32 target);
-  void take_back(Frame& frame);
+  void open_system_instructions(Frame& frame) const;
+  void open_vectors(Frame& frame) const;
+  void take_back(const Frame& frame);
 
   TranslationOptions options_;
   CodeBuffer code_;
@@ -82,13 +91,14 @@ class Jit final : public TranslatedCode {
   FaultSites faults_;
   Core* core_ = nullptr;
   const std::atomic<i64>* attention_ = nullptr;
+  const std::atomic<bool>* pending_ = nullptr;
   std::array<std::atomic<Frame*>, kMaxFrames> frames_ = {};
   Statistics counts_;
 };
 
 void Jit::start_code() {
   Assembler assembler(code_.room(), code_.executable(code_.used()));
-  thunks_ = emit_thunks(assembler, &Jit::miss);
+  thunks_ = emit_thunks(assembler, {.miss = &Jit::miss, .find = &Jit::find, .tsc = &Jit::read_tsc});
   VERIFY(!assembler.is_full());
   code_.commit(assembler.position());
 }
@@ -111,6 +121,13 @@ void Jit::set_up(Frame& frame) {
   frame.page_mask = ~kPageOffsetMask;
   frame.jump_mask = JumpCache::kMask;
   frame.sign_mask = u64{1} << 63;
+  frame.arithmetic_mask = x86::kArithmeticFlags;
+  frame.direction_mask = x86::kFlagDf;
+  frame.index_mask_32 = 31;
+  frame.index_mask_64 = 63;
+  frame.not_user_mask = ~u64{0} << 47;
+  frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagReserved1);
+  frame.pending = pending_;
   frame.state = &core_->state;
   frame.host_mxcsr = kMxcsrMasks;
   frame.engine = reinterpret_cast<u64>(this);
@@ -137,7 +154,8 @@ void Jit::check_epochs(Frame& frame) {
 Frame& Jit::prepare() {
   Frame& frame = frame_of(core_->mmu.address_space());
   bool is_known = false;
-  for (const std::atomic<Frame*>& known : frames_) is_known |= known.load(std::memory_order_relaxed) == &frame;
+  for (const std::atomic<Frame*>& known : frames_)
+    is_known |= known.load(std::memory_order_relaxed) == &frame;
   if (!is_known) set_up(frame);
   const CpuState& state = core_->state;
   frame.exit_link = 0;  // of a branch that led elsewhere
@@ -145,15 +163,42 @@ Frame& Jit::prepare() {
   check_epochs(frame);
   frame.fs_base = state.segments[x86::kFs].base;
   frame.gs_base = state.segments[x86::kGs].base;
+  frame.kernel_gs_base = state.kernel_gs_base;
+  frame.interrupt_flag = state.rflags & x86::kFlagIf;
+  frame.other_flags = state.rflags & ~(x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagRf);
+  open_system_instructions(frame);
+  open_vectors(frame);
+  return frame;
+}
+
+// What the control registers say of instructions that run in line.
+void Jit::open_system_instructions(Frame& frame) const {
+  const CpuState& state = core_->state;
+  constexpr u64 kCleared = x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagAc | x86::kFlagTf;
+  const bool syscall = (state.efer & x86::kEferSce) != 0 && (state.sfmask & kCleared) == kCleared &&
+                       core_->is_canonical(state.lstar);
+  frame.syscall_closed = syscall ? 0 : 1;
+  frame.tsc_closed = state.cr4 & x86::kCr4Tsd;
+  frame.fsgsbase_closed = ~state.cr4 & x86::kCr4Fsgsbase;
+  frame.kept_by_syscall = ~state.sfmask | x86::kFlagReserved1;
+  frame.syscall_target = state.lstar;
+  const u16 to_kernel = static_cast<u16>(state.star >> 32) & 0xfffc;
+  const auto to_user = static_cast<u16>(state.star >> 48);
+  frame.system_segments = {
+      {{flat_code_segment(to_kernel, 0, true), flat_data_segment(static_cast<u16>(to_kernel + 8), 0)},
+       {flat_code_segment(static_cast<u16>((to_user + 16) | 3), 3, true),
+        flat_data_segment(static_cast<u16>((to_user + 8) | 3), 3)}}};
+}
+
+void Jit::open_vectors(Frame& frame) const {
+  const CpuState& state = core_->state;
   const bool has_ts = (state.cr0 & x86::kCr0Ts) != 0;
   const bool is_masked = (state.fx.mxcsr & (kMxcsrMasks | kMxcsrReserved)) == kMxcsrMasks;
   constexpr u64 kAvxState = x86::kXcr0Sse | x86::kXcr0Avx;
   const bool sse = !has_ts && (state.cr0 & x86::kCr0Em) == 0 && (state.cr4 & x86::kCr4Osfxsr) != 0;
-  const bool avx =
-      !has_ts && (state.cr4 & x86::kCr4Osxsave) != 0 && (state.xcr0 & kAvxState) == kAvxState;
+  const bool avx = !has_ts && (state.cr4 & x86::kCr4Osxsave) != 0 && (state.xcr0 & kAvxState) == kAvxState;
   frame.vector_gates = {sse && is_masked ? 1u : 0u, avx && is_masked ? 1u : 0u};
   frame.vectors = {0, 0};
-  return frame;
 }
 
 TranslatedCode::Outcome Jit::run(i64& budget) {
@@ -162,7 +207,7 @@ TranslatedCode::Outcome Jit::run(i64& budget) {
   for (;;) {
     if (attention_->load(std::memory_order_seq_cst) != 0) return Outcome::kAttention;
     const u64 clears = counts_.clears;
-    Block* block = find_or_translate(state.rip);
+    Block* block = find_or_translate(state.rip, core_->access_mode, true);
     if (block == nullptr) return Outcome::kInterpret;
     if (counts_.clears != clears) check_epochs(frame);
     const u64 place = std::exchange(frame.exit_link, 0);
@@ -184,26 +229,31 @@ TranslatedCode::Outcome Jit::run(i64& budget) {
   }
 }
 
-void Jit::take_back(Frame& frame) {
+void Jit::take_back(const Frame& frame) {
   CpuState& state = core_->state;
   state.rip = frame.exit_rip;
-  state.rflags =
-      (state.rflags & ~x86::kArithmeticFlags) | (frame.exit_flags & x86::kArithmeticFlags);
+  state.rflags = frame.other_flags | frame.interrupt_flag | (frame.exit_flags & x86::kArithmeticFlags);
+  state.segments[x86::kGs].base = frame.gs_base;
+  state.kernel_gs_base = frame.kernel_gs_base;
+  core_->update_mode();
 }
 
 // The block at `rip`; nullptr when the interpreter has to look at it.
-Block* Jit::find_or_translate(u64 rip) {
+Block* Jit::find_or_translate(u64 rip, AccessMode mode, bool may_clear) {
   if (!core_->is_canonical(rip)) return nullptr;
-  const Translation translation = core_->mmu.translate_code(GuestVirt(rip), core_->cpl == 3);
+  const Translation translation = core_->mmu.translate_code(GuestVirt(rip), mode == kUser);
   if (!translation.is_valid) return nullptr;
-  const BlockKey key{.rip = rip, .physical = translation.physical.value(), .mode = core_->access_mode};
+  const BlockKey key{.rip = rip, .physical = translation.physical.value(), .mode = mode};
   if (Block* block = blocks_.find(key)) return block;
   if (!core_->memory.is_ram(translation.physical.page_base(), kPageSize)) return nullptr;
+  if (is_full()) {
+    if (!may_clear) return nullptr;
+    clear();
+  }
   return translate(key);
 }
 
 Block* Jit::translate(const BlockKey& key) {
-  if (code_.size() - code_.used() < kLargestBlock) clear();
   CodeFrames& code_frames = core_->memory.code_frames();
   const u64 frame_number = key.physical >> kPageShift;
   const CodeFrames::UserId user = core_->mmu.code_user();
@@ -257,11 +307,27 @@ u64 Jit::miss(Frame* frame, u64 address, u64 access) {
   return (is_write ? table.write : table.read).find(address, size) != nullptr ? 1 : 0;
 }
 
+// Puts the block into the jump cache; what cannot be found here is for the interpreter.
+u64 Jit::find(Frame* frame, u64 rip, u64 mode) {
+  Jit& jit = *reinterpret_cast<Jit*>(frame->engine);
+  ++jit.counts_.finds;
+  if (!jit.options_.links || !jit.core_->is_canonical(rip)) return 0;
+  const Block* block = jit.find_or_translate(rip, static_cast<AccessMode>(mode), false);
+  if (block == nullptr) return 0;
+  frame->jumps[mode].insert(rip, jit.code_.executable(block->entry));
+  return 1;
+}
+
+u64 Jit::read_tsc(Frame* frame, u64, u64) {
+  return reinterpret_cast<Jit*>(frame->engine)->core_->guest_tsc();
+}
+
 std::vector<std::pair<std::string_view, u64>> Jit::statistics() const {
-  return {{"jit_entries", counts_.entries},           {"jit_interpreted", counts_.interpreted},
-          {"jit_links", counts_.links},               {"jit_tlb_misses", counts_.misses},
-          {"jit_blocks_dropped", counts_.drops},      {"jit_cache_clears", counts_.clears},
-          {"jit_translations", counts_.translations}, {"jit_code_bytes", code_.used()}};
+  return {{"jit_entries", counts_.entries},     {"jit_interpreted", counts_.interpreted},
+          {"jit_links", counts_.links},         {"jit_tlb_misses", counts_.misses},
+          {"jit_jump_misses", counts_.finds},   {"jit_blocks_dropped", counts_.drops},
+          {"jit_cache_clears", counts_.clears}, {"jit_translations", counts_.translations},
+          {"jit_code_bytes", code_.used()}};
 }
 
 }  // namespace

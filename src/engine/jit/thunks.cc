@@ -74,7 +74,7 @@ void emit_enter(Assembler& a) {
   a.move(x86::kRsp, x86::kRdi);
   a.load(kTest, in_frame(offsetof(Frame, state)));
   a.op(true, {0xff}, 6, in_frame(offsetof(Frame, exit_flags)));  // push
-  a.byte(0x9d);                                                   // popfq
+  a.byte(0x9d);                                                  // popfq
   for (unsigned guest = 0; guest < x86::kGprCount; ++guest) {
     const Host host = host_register(guest);
     if (host != kInFrame) {
@@ -120,7 +120,7 @@ const u8* emit_leave_for(Assembler& a, Leave reason, const u8* leave) {
 }
 
 // Stack below the frame: return address, flags, registers.
-const u8* emit_miss(Assembler& a, MissFunction miss) {
+const u8* emit_function(Assembler& a, Function function) {
   const u8* start = a.here();
   constexpr unsigned kDepth = 8 * (2 + std::size(kCallerSaved));
   a.byte(0x9c);  // pushfq
@@ -133,7 +133,7 @@ const u8* emit_miss(Assembler& a, MissFunction miss) {
   a.load(x86::kRsp, frame_field(offsetof(Frame, host_rsp), kDepth));
   // The host's stack is 8 bytes off a multiple of 16 after six pushes and a return address.
   push(a, x86::kRax);
-  a.set(x86::kRax, reinterpret_cast<u64>(miss));
+  a.set(x86::kRax, reinterpret_cast<u64>(function));
   a.bytes({0xff, 0xd0});  // call rax
   pop(a, x86::kRsp);
   a.store(frame_field(offsetof(Frame, saved_rsp), kDepth), x86::kRax);
@@ -172,7 +172,7 @@ const u8* emit_load_vectors(Assembler& a, unsigned kind, const u8* leave_to_inte
 
 }  // namespace
 
-Thunks emit_thunks(Assembler& a, MissFunction miss) {
+Thunks emit_thunks(Assembler& a, const Functions& functions) {
   Thunks thunks;
   thunks.enter = reinterpret_cast<void (*)(Frame*)>(reinterpret_cast<u64>(a.here()));
   emit_enter(a);
@@ -181,7 +181,9 @@ Thunks emit_thunks(Assembler& a, MissFunction miss) {
   thunks.leave_to_look = emit_leave_for(a, Leave::kLook, leave);
   thunks.leave_to_interpret = emit_leave_for(a, Leave::kInterpret, leave);
   thunks.leave_for_budget = emit_leave_for(a, Leave::kBudget, leave);
-  thunks.miss = emit_miss(a, miss);
+  thunks.miss = emit_function(a, functions.miss);
+  thunks.find = emit_function(a, functions.find);
+  thunks.tsc = emit_function(a, functions.tsc);
   for (unsigned kind = 0; kind < 2; ++kind) {
     thunks.load_vectors[kind] = emit_load_vectors(a, kind, thunks.leave_to_interpret);
   }

@@ -5,9 +5,14 @@
 
 namespace doppel::jit {
 
-// Called for a miss in a translation table: RDI frame, RSI address, RDX what kind of access. Non-zero when
-// the access may be tried again.
-using MissFunction = u64 (*)(Frame* frame, u64 address, u64 access);
+// C++ called in the middle of translated code: what was in kAddress and kTest; the result comes back in
+// kTest. Guest registers are where they are, not in the state.
+using Function = u64 (*)(Frame* frame, u64 address, u64 argument);
+struct Functions {
+  Function miss;  // an access found no translation: address, describe_access(); 0: it will not go this way
+  Function find;  // a jump cache has no block: RIP; 0: for the interpreter
+  Function tsc;   // RDTSC
+};
 
 // Access descriptor of a miss: size in bytes, writing or not, access mode.
 constexpr u32 describe_access(unsigned size, bool is_write, AccessMode mode) {
@@ -22,13 +27,14 @@ struct Thunks {
   const u8* leave_to_look = nullptr;
   const u8* leave_to_interpret = nullptr;
   const u8* leave_for_budget = nullptr;
-  // Called with the address in kAddress and the descriptor in kTest. Returns with kTest not zero to have the
-  // access tried again, or zero: it will not go through this way.
+  // Called; they change kTest and nothing else.
   const u8* miss = nullptr;
+  const u8* find = nullptr;
+  const u8* tsc = nullptr;
   // Called with the block's RIP in kAddress; one for each kind of vector instruction.
   std::array<const u8*, 2> load_vectors = {};
 };
 
-Thunks emit_thunks(Assembler& assembler, MissFunction miss);
+Thunks emit_thunks(Assembler& assembler, const Functions& functions);
 
 }  // namespace doppel::jit

@@ -79,19 +79,23 @@ void Translator::emit_call(const Item& item) {
   go_to(item.next() + static_cast<u64>(item.decoded.operand(0).imm.value.s), item.rip);
 }
 
-// Goes on with the entry's index in kAddend when the block at kAddress is known; else the interpreter does the
-// branch, with its checks of the target.
+// Goes on with the entry's index in kAddend when the block at kAddress is known; else the interpreter does
+// the branch, with its checks of the target.
 void Translator::emit_lookup(const Item& item) {
+  const u32 retry = a_.position();
   a_.pext(kAddend, kAddress, in_frame(offsetof(Frame, jump_mask)));
-  a_.load(kTest, {.base = kFrameRegister,
-                  .index = kAddend,
-                  .scale = 3,
-                  .displacement = jump_offset(key_.mode, false)});
+  a_.load(
+      kTest,
+      {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(key_.mode, false)});
   a_.lea(kTest, {.base = kTest, .index = kAddress});
   const u32 hit = a_.jump_if_zero();
   const u32 miss = a_.jump();
   a_.bind_short(hit);
-  detours_.push_back({.aside = Aside::kInterpret, .branch = miss, .retry = 0, .rip = item.rip, .access = 0,
+  detours_.push_back({.aside = Aside::kFind,
+                      .branch = miss,
+                      .retry = retry,
+                      .rip = item.rip,
+                      .access = 0,
                       .address = kAddress});
 }
 
@@ -136,38 +140,46 @@ void Translator::emit_jump_if(const Item& item) {
 // Where a branch leads, from now on or once it has been taken.
 void Translator::bind_target(u32 branch, u64 target, u64 from) {
   if (!is_same_page(target) || !options_.links) {
-    detours_.push_back({.aside = Aside::kLook, .branch = branch, .retry = 0, .rip = target, .access = 0,
+    detours_.push_back({.aside = Aside::kLook,
+                        .branch = branch,
+                        .retry = 0,
+                        .rip = target,
+                        .access = 0,
                         .address = kAddress});
     return;
   }
   const bool is_backward = target <= from;
-  if (target == key_.rip) {
+  if (target == key_.rip && next_mode_ == key_.mode) {
     a_.bind_to(branch, a_.at(entry_));
     return;
   }
-  detours_.push_back({.aside = Aside::kLink, .branch = branch, .retry = 0, .rip = target,
-                      .access = is_backward ? 1u : 0u, .address = kAddress});
+  detours_.push_back({.aside = Aside::kLink,
+                      .branch = branch,
+                      .retry = 0,
+                      .rip = target,
+                      .access = is_backward ? 1u : 0u,
+                      .address = kAddress});
 }
 
 void Translator::go_to(u64 target, u64 from) {
   if (is_same_page(target) && options_.links) {
     bind_target(a_.jump(), target, from);
   } else {
-    emit_look_for(target);
+    emit_look_for(target, next_mode_);
   }
 }
 
 // To another page: what its address means depends on the address space, so the jump cache decides.
-void Translator::emit_look_for(u64 target) {
+void Translator::emit_look_for(u64 target, AccessMode mode) {
   const auto entry = static_cast<i32>(JumpCache::index(target) * 8);
   a_.set(kAddress, target);
   if (!options_.links) return a_.jump_to(thunks_.leave_to_look);
-  a_.load(kTest, in_frame(static_cast<u64>(jump_offset(key_.mode, false) + entry)));
+  a_.load(kTest, in_frame(static_cast<u64>(jump_offset(mode, false) + entry)));
   a_.lea(kTest, {.base = kTest, .index = kAddress});
   const u32 hit = a_.jump_if_zero();
   a_.jump_to(thunks_.leave_to_look);
   a_.bind_short(hit);
-  a_.jump_memory(in_frame(static_cast<u64>(jump_offset(key_.mode, true) + entry)));
+  a_.jump_memory(in_frame(static_cast<u64>(jump_offset(mode, true) + entry)));
 }
 
 }  // namespace doppel::jit

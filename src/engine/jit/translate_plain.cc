@@ -61,8 +61,10 @@ bool may_keep_result(const Decoded& decoded) {
          decoded.instruction.mnemonic == ZYDIS_MNEMONIC_BSR;
 }
 
+}  // namespace
+
 // The explicit general registers of one instruction and the host registers that stand for them.
-class Assignment {
+class Translator::Assignment {
  public:
   struct Entry {
     unsigned guest;
@@ -127,36 +129,14 @@ class Assignment {
   unsigned count_ = 0;
 };
 
-}  // namespace
-
 void Translator::emit_plain(const Item& item) {
-  const Decoded& decoded = item.decoded;
-  const Operand* memory = memory_operand(decoded);
-  const Operand* rcx = implicit_rcx(decoded);
-  const bool has_high = has_high_byte(decoded);
-  Memory place;
-  if (memory != nullptr) {
-    place = emit_operand(item, *memory);
-    const unsigned needed = Assignment::scratch_needed(decoded) + (rcx != nullptr ? 1 : 0);
-    if (has_high) {
-      a_.lea(kTest, place);
-      place = {.base = kTest};
-    } else if (needed > 1) {
-      a_.lea(kAddress, place);
-      place = {.base = kAddress};
-    }
-  }
-  Host free[3];
-  unsigned count = 0;
-  if (rcx == nullptr) free[count++] = kTest;
-  if (memory == nullptr || place.index != kAddend) free[count++] = kAddend;
-  if (memory == nullptr) free[count++] = kAddress;
-  const Assignment assignment(decoded, {free, count}, has_high);
-  for (const auto& entry : assignment.entries()) {
-    if (entry.loads) load_guest(entry.host, entry.guest);
-  }
-  if (rcx != nullptr && (is_read(*rcx) || keeps_part(*rcx))) a_.move(kTest, kGuestRcx);
+  const Operand* memory = memory_operand(item.decoded);
+  emit_operation(item, memory, memory != nullptr ? emit_operand(item, *memory) : Memory());
+}
 
+// What goes into the fields of the encoding.
+Translator::Registers Translator::assign(const Decoded& decoded, const Assignment& assignment,
+                                         bool has_high) {
   Registers registers;
   const auto& raw = decoded.instruction.raw;
   registers.reg = static_cast<Host>(raw.modrm.reg | raw.rex.R << 3);
@@ -189,6 +169,36 @@ void Translator::emit_plain(const Item& item) {
         break;
     }
   }
+  return registers;
+}
+
+// The instruction itself; `place`: where its memory operand is, if it has one.
+void Translator::emit_operation(const Item& item, const Operand* memory, Memory place) {
+  const Decoded& decoded = item.decoded;
+  const Operand* rcx = implicit_rcx(decoded);
+  const bool has_high = has_high_byte(decoded);
+  if (memory != nullptr) {
+    const unsigned needed = Assignment::scratch_needed(decoded) + (rcx != nullptr ? 1 : 0);
+    if (has_high) {
+      a_.lea(kTest, place);
+      place = {.base = kTest};
+    } else if (needed > 1) {
+      a_.lea(kAddress, place);
+      place = {.base = kAddress};
+    }
+  }
+  Host free[3];
+  unsigned count = 0;
+  if (rcx == nullptr) free[count++] = kTest;
+  if (memory == nullptr || place.index != kAddend) free[count++] = kAddend;
+  if (memory == nullptr) free[count++] = kAddress;
+  const Assignment assignment(decoded, {free, count}, has_high);
+  for (const auto& entry : assignment.entries()) {
+    if (entry.loads) load_guest(entry.host, entry.guest);
+  }
+  if (rcx != nullptr && (is_read(*rcx) || keeps_part(*rcx))) a_.move(kTest, kGuestRcx);
+
+  const Registers registers = assign(decoded, assignment, has_high);
   if (item.classified.may_fault) fault_places_.push_back({a_.position(), item.rip});
   emit_encoded(decoded, registers, memory != nullptr ? &place : nullptr);
   for (const auto& entry : assignment.entries()) {
@@ -260,10 +270,10 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
     if (rex != 0x40 || registers.needs_rex) a_.byte(rex);
     put_opcode_map(a_, instruction);
     // A register in the opcode's low bits.
-    const bool is_opcode_register = !has_modrm && decoded.operand(0).type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                                    (decoded.operand(0).encoding == ZYDIS_OPERAND_ENCODING_OPCODE ||
-                                     (instruction.operand_count > 1 &&
-                                      decoded.operand(1).encoding == ZYDIS_OPERAND_ENCODING_OPCODE));
+    const bool is_opcode_register =
+        !has_modrm && decoded.operand(0).type == ZYDIS_OPERAND_TYPE_REGISTER &&
+        (decoded.operand(0).encoding == ZYDIS_OPERAND_ENCODING_OPCODE ||
+         (instruction.operand_count > 1 && decoded.operand(1).encoding == ZYDIS_OPERAND_ENCODING_OPCODE));
     a_.byte(is_opcode_register ? (instruction.opcode & 0xf8u) | (registers.rm & 7) : instruction.opcode);
   }
   if (has_modrm) {

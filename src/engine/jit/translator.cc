@@ -12,7 +12,8 @@ Translator::Translator(const TranslationContext& context, const BlockKey& key)
       blocks_(context.blocks),
       faults_(context.faults),
       options_(context.options),
-      key_(key) {}
+      key_(key),
+      next_mode_(key.mode) {}
 
 void Translator::decode(std::span<const u8> code) {
   const InstructionDecoder decoder(8, true, options_.features);
@@ -20,8 +21,7 @@ void Translator::decode(std::span<const u8> code) {
   u64 offset = 0;
   while (items_.size() < options_.instructions && offset < code.size()) {
     Item& item = items_.emplace_back();
-    const auto status =
-        decoder.decode(code.data() + offset, code.size() - offset, offset, item.decoded);
+    const auto status = decoder.decode(code.data() + offset, code.size() - offset, offset, item.decoded);
     item.rip = key_.rip + offset;
     if (status != InstructionDecoder::Status::kOk) {
       item.classified = {};
@@ -33,8 +33,11 @@ void Translator::decode(std::span<const u8> code) {
     const Kind kind = item.classified.kind;
     // Where instructions are counted, a block is executed whole.
     const bool may_branch = kind == Kind::kJumpIf && options_.counts;
-    const bool goes_on = !may_branch && kind != Kind::kInterpret && kind != Kind::kJump && kind != Kind::kCall &&
-                         kind != Kind::kJumpIndirect && kind != Kind::kCallIndirect && kind != Kind::kReturn;
+    const bool is_system = kind == Kind::kAccessFlag || kind == Kind::kSystemCall ||
+                           kind == Kind::kSystemReturn || kind == Kind::kSerialize;
+    const bool goes_on = !may_branch && !is_system && kind != Kind::kInterpret && kind != Kind::kJump &&
+                         kind != Kind::kCall && kind != Kind::kJumpIndirect && kind != Kind::kCallIndirect &&
+                         kind != Kind::kReturn;
     if (!goes_on) break;
   }
   end_rip_ = key_.rip + offset;
@@ -47,8 +50,13 @@ Block Translator::translate(std::span<const u8> code) {
   emit_head(block);
   if (options_.counts) charge();
   bool is_open = true;
-  for (const Item& item : items_) is_open = emit_item(item);
-  if (is_open) go_to(end_rip_, end_rip_ - 1);
+  for (const Item& item : items_) {
+    is_open = emit_item(item);
+    if (!is_open) break;
+  }
+  // A serializing instruction looks for attention, as another CPU may have changed what follows.
+  const bool polls = items_.back().classified.kind == Kind::kSerialize;
+  if (is_open) go_to(end_rip_, polls ? end_rip_ : end_rip_ - 1);
   emit_detours();
   block.end = position();
   return block;
@@ -128,8 +136,15 @@ bool Translator::emit_item(const Item& item) {
     case Kind::kCallIndirect:
       emit_indirect(item);
       return false;
+    case Kind::kBitString:
+      emit_bit_string(item);
+      return true;
+    case Kind::kString:
+      emit_string(item);
+      return true;
+    default:
+      return emit_system(item);
   }
-  VERIFY(false);
 }
 
 // The whole block, at its beginning; what is not executed is given back on the way out.
@@ -140,7 +155,11 @@ void Translator::charge() {
   a_.store(budget, kTest);
   a_.pext(kTest, kTest, in_frame(offsetof(Frame, sign_mask)));
   const u32 covered = a_.jump_if_zero();
-  detours_.push_back({.aside = Aside::kBudget, .branch = a_.jump(), .retry = 0, .rip = key_.rip, .access = 0,
+  detours_.push_back({.aside = Aside::kBudget,
+                      .branch = a_.jump(),
+                      .retry = 0,
+                      .rip = key_.rip,
+                      .access = 0,
                       .address = kAddress});
   a_.bind_short(covered);
 }
@@ -172,6 +191,13 @@ void Translator::emit_detours() {
         a_.jump_to(a_.at(detour.retry));
         interpret_from(detour.rip);
         break;
+      case Aside::kFind:
+        a_.set(kTest, static_cast<u64>(key_.mode));
+        a_.call_to(thunks_.find);
+        a_.bytes({0xe3, 5});
+        a_.jump_to(a_.at(detour.retry));
+        interpret_from(detour.rip);
+        break;
       case Aside::kInterpret:
         interpret_from(detour.rip);
         break;
@@ -182,7 +208,7 @@ void Translator::emit_detours() {
         a_.jump_to(thunks_.leave_to_look);
         break;
       case Aside::kLook:
-        emit_look_for(detour.rip);
+        emit_look_for(detour.rip, key_.mode);
         break;
       case Aside::kBudget:
         give_back(key_.rip);

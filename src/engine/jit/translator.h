@@ -42,14 +42,14 @@ class Translator {
 
  private:
   // A place out of the way, emitted behind the block.
-  enum class Aside : u8 { kMiss, kInterpret, kLink, kLook, kBudget };
+  enum class Aside : u8 { kMiss, kFind, kInterpret, kLink, kLook, kBudget };
   struct Detour {
     Aside aside;
-    u32 branch;   // displacement that leads there
-    u32 retry;    // kMiss: where the access begins
-    u64 rip;      // of the instruction, or kLink, kLook: where to go
-    u32 access;   // kMiss: describe_access()
-    Host address; // kMiss: where the address is
+    u32 branch;    // displacement that leads there
+    u32 retry;     // kMiss: where the access begins
+    u64 rip;       // of the instruction, or kLink, kLook: where to go
+    u32 access;    // kMiss: describe_access()
+    Host address;  // kMiss: where the address is
   };
   struct Item {
     Decoded decoded;
@@ -79,7 +79,10 @@ class Translator {
 
   // translate_plain.cc
   struct Registers;
+  class Assignment;
+  static Registers assign(const Decoded& decoded, const Assignment& assignment, bool has_high);
   void emit_plain(const Item& item);
+  void emit_operation(const Item& item, const ZydisDecodedOperand* memory, Memory place);
   void emit_lea(const Item& item);
   void emit_encoded(const Decoded& decoded, const Registers& registers, const Memory* memory);
 
@@ -96,7 +99,30 @@ class Translator {
   void emit_lookup(const Item& item);
   void go_to(u64 target, u64 from);
   void bind_target(u32 branch, u64 target, u64 from);
-  void emit_look_for(u64 target);
+  void emit_look_for(u64 target, AccessMode mode);
+
+  // translate_system.cc: privileged and system instructions in line.
+  bool emit_system(const Item& item);
+  void require_zero(const Item& item);
+  void require_zero(const Item& item, u64 field);
+  void require_no_interrupt(const Item& item);
+  void emit_flags_image(Host to);
+  void emit_flag_instruction(const Item& item);
+  void emit_push_flags(const Item& item);
+  void emit_access_flag(const Item& item);
+  void emit_swap_gs();
+  void emit_system_call(const Item& item);
+  void emit_system_return(const Item& item);
+  void emit_segments(unsigned which);
+  void emit_look_in(AccessMode mode);
+  void emit_read_tsc(const Item& item);
+  void emit_read_base(const Item& item);
+  void emit_read_control(const Item& item);
+
+  // translate_string.cc: operands that reach beyond what their encoding says.
+  void emit_bit_string(const Item& item);
+  void emit_string(const Item& item);
+  void emit_block_access(const Item& item, Host address, bool is_write);
   bool is_same_page(u64 target) const { return (target ^ key_.rip) >> kPageShift == 0; }
   Memory code_of(Host index) const {
     return {.base = kFrameRegister, .index = index, .scale = 3, .displacement = jump_offset(key_.mode, true)};
@@ -119,6 +145,7 @@ class Translator {
   std::vector<Fault> fault_places_;
   u32 island_ = 0;
   u32 entry_ = 0;
+  AccessMode next_mode_;  // of what follows the block
 };
 
 }  // namespace doppel::jit
