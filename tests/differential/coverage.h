@@ -30,7 +30,17 @@ struct FaultLatitude {
   bool has_two_pages = false;
   bool has_partial_loads = false;  // general registers loaded before the fault may be changed
   bool has_mmx_entered = false;    // the x87 TOP and tags may already be those of MMX mode
+  bool has_early_rip = false;      // this host reports the RIP of the instruction for a trap
 };
 FaultLatitude fault_latitude(const Instruction& instruction);
+
+// The instruction stores MXCSR_MASK and this host allows MXCSR.MM (APM 1 4.2.2, CPUID 8000_0001 ECX[7]),
+// which doppel does not offer to guests: the host's bit 17 of the mask, and nothing else, may be missing.
+bool may_lack_misaligned_mode(const Instruction& instruction);
+bool host_has_misaligned_mode();
+
+// LOCK makes the instruction invalid on this host. Not where LOCK MOV CR0 is MOV CR8 (APM 3 "MOV CRn", CPUID
+// 8000_0001 ECX[4]), which doppel does not offer.
+bool is_lock_invalid(const Instruction& instruction);
 
 }  // namespace doppel::differential

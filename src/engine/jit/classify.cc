@@ -276,8 +276,15 @@ Kind classify_system(const Decoded& decoded) {
   }
 }
 
+// PREFETCH with a register is a NOP on some processors only.
+bool is_register_prefetch(const Instruction& instruction) {
+  return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F && instruction.opcode == 0x0d &&
+         instruction.raw.modrm.mod == 3;
+}
+
 bool is_hint(const Instruction& instruction) {
-  return instruction.mnemonic == ZYDIS_MNEMONIC_NOP || (instruction.meta.category == ZYDIS_CATEGORY_PREFETCH);
+  return (instruction.mnemonic == ZYDIS_MNEMONIC_NOP && !is_register_prefetch(instruction)) ||
+         instruction.meta.category == ZYDIS_CATEGORY_PREFETCH;
 }
 
 }  // namespace
