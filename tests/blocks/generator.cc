@@ -186,11 +186,11 @@ void Generator::make_block(const BlockOptions& options, Random& random, Block& o
   const u64 page_end = kCodeBase + kPageSize;
   at_ = random.percent(30) ? page_end - random.below(200) : kCodeBase + 0x100 + random.below(0x1400);
   limit_ = kCodeBase + kCodeSize - 0x200;
-  out.start = out.used_start = at_;
+  out.start = at_;
   sequence(left_);
   if (random.percent(10)) wild_end();
   out.end = at_;
-  out.used_end = at_ + Block::kPadSize;
+  emit({kHlt});
 }
 
 }  // namespace doppel::blocks

@@ -1,6 +1,7 @@
 // Machine: engines and the way in and out of their guests.
 #include "tests/blocks/machine.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/verify.h"
@@ -11,7 +12,6 @@
 namespace doppel::blocks {
 namespace {
 
-constexpr u8 kHlt = 0xf4;
 // More than any block executes: the guest is lost.
 constexpr u64 kMaxInstructions = 1'000'000;
 
@@ -41,18 +41,23 @@ Result<std::unique_ptr<Machine>> Machine::create(Engine engine) {
 }
 
 void Machine::place(const Block& block) {
-  const u64 first = std::min(used_start_, block.used_start);
-  const u64 last = std::max(used_end_, block.used_end);
-  std::array<u8, kCodeSize> code = block.code;
-  code[block.end - kCodeBase] = kHlt;
-  VERIFY(memory_->write(world_.code() + (first - kCodeBase), {code.data() + (first - kCodeBase), last - first}));
-  used_start_ = block.used_start;
-  used_end_ = block.used_end;
+  code_ = block.code;
   end_ = block.end;
+}
+
+void Machine::restore_code() {
+  const u8* now = memory_->host(world_.code());
+  const auto differs = std::mismatch(code_.begin(), code_.end(), now).first;
+  if (differs == code_.end()) return;
+  const auto first = static_cast<u64>(differs - code_.begin());
+  u64 last = kCodeSize;
+  while (code_[last - 1] == now[last - 1]) --last;
+  VERIFY(memory_->write(world_.code() + first, {code_.data() + first, last - first}));
 }
 
 void Machine::begin(const Start& start) {
   platform_.reset();
+  restore_code();
   std::memcpy(memory_->host(world_.data()), start.data.data(), kDataSize);
   std::memcpy(memory_->host(world_.stack()), start.stack.data(), kStackSize);
   state_ = world_.initial_state(false);
@@ -79,10 +84,7 @@ void Machine::read(Ending& out) {
   Outcome& outcome = out.outcome;
   get_user_state(state, outcome.state);
   world_.read_fault(state, outcome);
-  if (outcome.vector == x86::kVectorGp && outcome.state.rip == end_ && outcome.error_code == 0) {
-    outcome.vector = Outcome::kNoFault;
-    outcome.state.rflags &= ~x86::kFlagRf;
-  }
+  settle_end(end_, outcome);
   std::memcpy(out.data.data(), memory_->host(world_.data()), kDataSize);
   std::memcpy(out.stack.data(), memory_->host(world_.stack()), kStackSize);
 }

@@ -94,6 +94,7 @@ class Machine {
 
  private:
   explicit Machine(std::unique_ptr<GuestMemory> memory) : memory_(std::move(memory)), world_(*memory_) {}
+  void restore_code();
   bool is_ended() { return (save().segments[x86::kCs].selector & 3) == 0; }
 
   std::unique_ptr<GuestMemory> memory_;
@@ -102,8 +103,7 @@ class Machine {
   std::unique_ptr<x86::CpuidTable> cpuid_;
   std::unique_ptr<Vcpu> vcpu_;
   u64 end_ = 0;
-  u64 used_start_ = kCodeBase;
-  u64 used_end_ = kCodeBase + kCodeSize;
+  std::array<u8, kCodeSize> code_;  // as placed: a block may write over itself
   CpuState state_;
 };
 

@@ -17,14 +17,14 @@ Result<std::unique_ptr<NativeRunner>> NativeRunner::create() {
 }
 
 void NativeRunner::place(const Block& block) {
-  std::memcpy(at(kCodeBase), block.code.data(), kCodeSize);
-  const u8 pad[] = {0xff, 0x24, 0x25, 0x20, 0x08, 0x79, 0x35};  // jmp [NativeContext::landing]
-  std::memcpy(at(block.end), pad, sizeof(pad));
+  code_ = block.code;
   end_ = block.end;
 }
 
 void NativeRunner::run(const Start& start, Ending& out) {
   NativeContext& context = native_context();
+  // Each time: a block may write over itself.
+  std::memcpy(at(kCodeBase), code_.data(), kCodeSize);
   std::memcpy(at(kDataBase), start.data.data(), kDataSize);
   std::memcpy(at(kStackBase), start.stack.data(), kStackSize);
   context.in = start.state;
@@ -36,7 +36,7 @@ void NativeRunner::run(const Start& start, Ending& out) {
   doppel_native_enter();
   context.is_active = 0;
   out.outcome = {context.out, context.vector, context.error_code, context.cr2};
-  if (context.vector == Outcome::kNoFault) out.outcome.state.rip = end_;
+  settle_end(end_, out.outcome);
   std::memcpy(out.data.data(), at(kDataBase), kDataSize);
   std::memcpy(out.stack.data(), at(kStackBase), kStackSize);
 }

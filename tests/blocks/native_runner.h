@@ -21,6 +21,7 @@ class NativeRunner {
 
   std::unique_ptr<NativeBackend> mappings_;
   u64 end_ = 0;
+  std::array<u8, kCodeSize> code_;
 };
 
 }  // namespace doppel::blocks

@@ -80,10 +80,12 @@ void Worker::report(u64 index, Way way, const std::vector<std::string>& lines, u
   std::string text = fmt::format("\nMISMATCH block {} {}\n", index, name_of(way));
   for (const std::string& line : lines) text += "  " + line + "\n";
   text += describe(start_.state);
+  text += fmt::format("  the interpreter ends at {:#x}\n", judge_.expected().outcome.state.rip);
   // In engines of its own: what ran before must not matter, and must not be lost.
   Block smaller = block_;
   if (minimize(judge_, smaller, start_, way, seed)) {
     for (const std::string& line : judge_.judge(way)) text += "  smaller: " + line + "\n";
+    text += fmt::format("  smaller: the interpreter ends at {:#x}\n", judge_.expected().outcome.state.rip);
     text += disassemble(smaller);
   } else {
     text += "  does not differ a second time: depends on what ran before\n" + disassemble(block_);
