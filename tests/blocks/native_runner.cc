@@ -1,6 +1,8 @@
 // NativeRunner: code and windows into place, then native_entry.cc.
 #include "tests/blocks/native_runner.h"
 
+#include <sys/mman.h>
+
 #include <cstring>
 
 #include "tests/differential/native_context.h"
@@ -13,7 +15,10 @@ u8* at(u64 address) { return reinterpret_cast<u8*>(address); }
 }  // namespace
 
 Result<std::unique_ptr<NativeRunner>> NativeRunner::create() {
-  return std::unique_ptr<NativeRunner>(new NativeRunner(TRY(NativeBackend::create())));
+  std::unique_ptr<NativeRunner> runner(new NativeRunner(TRY(NativeBackend::create())));
+  // Guests have nothing there, and 64-bit code does not need it.
+  munmap(at(kStubBase), kPageSize);
+  return runner;
 }
 
 void NativeRunner::place(const Block& block) {
