@@ -34,6 +34,7 @@ struct Ending {
   Outcome outcome;
   std::array<u8, kDataSize> data;
   std::array<u8, kStackSize> stack;
+  std::array<u8, kCodeSize> code;
 };
 
 inline constexpr u8 kHlt = 0xf4;

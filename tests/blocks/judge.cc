@@ -64,12 +64,12 @@ bool Judge::start(const Start& start, u64 seed) {
 }
 
 // Faults are compared as loosely as the processor manual leaves them open for the instruction.
-Mask Judge::mask_of(const Outcome& expected) const {
+Mask Judge::mask_of(const Ending& expected) const {
   Mask mask;
-  const u64 offset = expected.state.rip - kCodeBase;
+  const u64 offset = expected.outcome.state.rip - kCodeBase;
   Instruction instruction;
-  if (expected.vector != Outcome::kNoFault && offset < kCodeSize &&
-      decoder_.decode(std::span(block_->code).subspan(offset), instruction)) {
+  if (expected.outcome.vector != Outcome::kNoFault && offset < kCodeSize &&
+      decoder_.decode(std::span(expected.code).subspan(offset), instruction)) {
     mask = Mask::of(instruction, false);
     mask.ignored_gprs = 0;
     mask.ignored_flags = 0;
@@ -78,7 +78,7 @@ Mask Judge::mask_of(const Outcome& expected) const {
 }
 
 Judge::Lines Judge::compare(const Ending& expected, const Ending& got) const {
-  const Mask mask = mask_of(expected.outcome);
+  const Mask mask = mask_of(expected);
   if (mask.latitude.has_two_reads && got.outcome.vector != Outcome::kNoFault) return {};
   const bool is_loose = expected.outcome.vector != Outcome::kNoFault && mask.latitude.has_partial_stores;
   // The quick way first.
@@ -90,6 +90,7 @@ Judge::Lines Judge::compare(const Ending& expected, const Ending& got) const {
   if (is_loose) return lines;
   if (expected.data != got.data) compare_memory("data", expected.data, got.data, kDataBase, lines);
   if (expected.stack != got.stack) compare_memory("stack", expected.stack, got.stack, kStackBase, lines);
+  if (expected.code != got.code) compare_memory("code", expected.code, got.code, kCodeBase, lines);
   return lines;
 }
 

@@ -87,6 +87,7 @@ void Machine::read(Ending& out) {
   settle_end(end_, outcome);
   std::memcpy(out.data.data(), memory_->host(world_.data()), kDataSize);
   std::memcpy(out.stack.data(), memory_->host(world_.stack()), kStackSize);
+  std::memcpy(out.code.data(), memory_->host(world_.code()), kCodeSize);
 }
 
 bool Machine::run_to_interrupt(UserState& interrupted) {

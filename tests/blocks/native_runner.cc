@@ -44,6 +44,7 @@ void NativeRunner::run(const Start& start, Ending& out) {
   settle_end(end_, out.outcome);
   std::memcpy(out.data.data(), at(kDataBase), kDataSize);
   std::memcpy(out.stack.data(), at(kStackBase), kStackSize);
+  std::memcpy(out.code.data(), at(kCodeBase), kCodeSize);
 }
 
 }  // namespace doppel::blocks
