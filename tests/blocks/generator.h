@@ -10,6 +10,7 @@ namespace doppel::blocks {
 struct BlockOptions {
   unsigned instructions = 40;  // about as many at most
   bool reads_time = false;
+  std::span<const u64> wild_addresses = {};  // what pointers and indexes hold, if not what they should
 };
 
 // Registers have roles: pointers into the data window, small numbers for use as index, loop counters. Blocks
@@ -82,6 +83,7 @@ class Generator {
   void jump_over(u64 displacement, u64 target);
   void branch_back(unsigned opcode, u64 target);
   u64 pointer_value(unsigned reg);
+  u64 wild_value();
   void randomize_float(UserState& state);
 
   const Decoder& decoder_;

@@ -47,6 +47,7 @@ class Judge {
   Lines compare(const Ending& expected, const Ending& got) const;
   Lines compare_states(const UserState& expected, const UserState& got) const;
   Mask mask_of(const Ending& expected) const;
+  bool ends_in_skipped() const;
   // All states between two instructions, by the interpreter.
   void trace();
   bool choose_stop(u64 index) { return boundaries_.size() < 24 || random_.below(boundaries_.size()) < 16 || index == 1; }

@@ -24,8 +24,15 @@ void Generator::choose_roles() {
   initial_small_ = small_;
 }
 
+// One of the wild ones or near it.
+u64 Generator::wild_value() {
+  const u64 value = options_.wild_addresses[random_->below(options_.wild_addresses.size())];
+  return random_->percent(50) ? value : value + random_->below(128) - 64;
+}
+
 // Most in the middle, some where an access may cross or leave the window.
 u64 Generator::pointer_value(unsigned reg) {
+  if (!options_.wild_addresses.empty() && random_->percent(70)) return wild_value();
   if (reg == x86::kRsp) {
     if (random_->percent(70)) return kStackBase + 0xc00 + (random_->below(0x200) & ~u64{15});
     if (random_->percent(80)) return kStackBase + kPageSize + 0x40 - (random_->below(0x80) & ~u64{7});
@@ -64,7 +71,7 @@ void Generator::make_start(Random& random, Start& out) {
     if (((initial_pointers_ | kStackPointer) >> reg & 1) != 0)
       state.gpr[reg] = pointer_value(reg);
     else if ((initial_small_ >> reg & 1) != 0)
-      state.gpr[reg] = random.below(32);
+      state.gpr[reg] = options_.wild_addresses.empty() || random.percent(50) ? random.below(32) : wild_value();
     else
       state.gpr[reg] = random.integer();
   }

@@ -62,6 +62,8 @@ GuestWorld::GuestWorld(GuestMemory& memory) : memory_(memory) {
     map(kStackBase + offset, kUserStackPhys + offset, kUser | kWritable | kNoExecute);
   }
   fill_read_only_page({memory_.host(GuestPhys(kDataPhys + kDataSize)), kReadOnlySize});
+  map(kEdgeBase, kRamSize - kPageSize, kUser | kWritable | kNoExecute);
+  map(kEdgeBase + kPageSize, kRamSize, kUser | kWritable | kNoExecute);
   write_idt();
   write_gdt();
 }
