@@ -35,6 +35,7 @@ class Judge {
   bool start(const Start& start, u64 seed);
   // What differs, a line each; empty: nothing.
   std::vector<std::string> judge(Way way);
+  const Ending& by_host() const { return by_host_; }
   // Of the last start().
   const Ending& expected() const { return by_interpreter_; }
 

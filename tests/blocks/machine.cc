@@ -60,6 +60,7 @@ void Machine::begin(const Start& start) {
   restore_code();
   std::memcpy(memory_->host(world_.data()), start.data.data(), kDataSize);
   std::memcpy(memory_->host(world_.stack()), start.stack.data(), kStackSize);
+  std::memset(memory_->host(world_.last_page()), 0, kPageSize);
   state_ = world_.initial_state(false);
   set_user_state(state_, start.state);
   vcpu_->load(state_);

@@ -22,6 +22,11 @@ void print(const std::string& text) {
   [[maybe_unused]] const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
 }
 
+std::string describe_end(const char* who, const Outcome& outcome) {
+  return fmt::format("  {} ends at {:#x}, vector {}, error code {:#x}, cr2 {:#x}\n", who, outcome.state.rip,
+                     outcome.vector, outcome.error_code, outcome.cr2);
+}
+
 }  // namespace
 
 void Worker::run(unsigned job) {
@@ -54,6 +59,9 @@ void Worker::run_block(u64 index) {
       break;
     }
     if (judge_.expected().outcome.vector != Outcome::kNoFault) ++progress_.faults;
+    if (options_.shows) {
+      print(describe(start_.state) + describe_end("the interpreter", judge_.expected().outcome));
+    }
     judge_way(index, Way::kInterpreter, seed);
     judge_way(index, Way::kTranslator, seed);
     const u64 choice = random.below(100);
@@ -80,12 +88,13 @@ void Worker::report(u64 index, Way way, const std::vector<std::string>& lines, u
   std::string text = fmt::format("\nMISMATCH block {} {}\n", index, name_of(way));
   for (const std::string& line : lines) text += "  " + line + "\n";
   text += describe(start_.state);
-  text += fmt::format("  the interpreter ends at {:#x}\n", judge_.expected().outcome.state.rip);
+  text += describe_end("the interpreter", judge_.expected().outcome);
+  if (way == Way::kInterpreter) text += describe_end("the host", judge_.by_host().outcome);
   // In engines of its own: what ran before must not matter, and must not be lost.
   Block smaller = block_;
   if (minimize(judge_, smaller, start_, way, seed)) {
     for (const std::string& line : judge_.judge(way)) text += "  smaller: " + line + "\n";
-    text += fmt::format("  smaller: the interpreter ends at {:#x}\n", judge_.expected().outcome.state.rip);
+    text += "  smaller: " + describe_end("the interpreter", judge_.expected().outcome);
     text += disassemble(smaller);
   } else {
     text += "  does not differ a second time: depends on what ran before\n" + disassemble(block_);

@@ -22,6 +22,7 @@ class GuestWorld {
   GuestPhys code() const { return GuestPhys(kCodePhys); }
   GuestPhys data() const { return GuestPhys(kDataPhys); }
   GuestPhys stack() const { return GuestPhys(kUserStackPhys); }
+  GuestPhys last_page() const { return GuestPhys(kRamSize - kPageSize); }
 
   // Reads back a fault that was delivered to ring 0: user state from the stack frame. `out` already holds the
   // registers that delivery does not touch.

@@ -20,7 +20,7 @@ inline constexpr u64 kDataEnd = kReadOnlyBase + kReadOnlySize;
 inline constexpr u64 kStackBase = 0x20008000;
 inline constexpr u64 kStackSize = 2 * kPageSize;
 // Guests only: the last page of RAM, and behind it one where there is none.
-inline constexpr u64 kEdgeBase = 0x20010000;
+inline constexpr u64 kEdgeBase = 0x7a3f0000;
 // Native only: NativeContext. Not a power of two away from the window, where stray accesses tend to go.
 inline constexpr u64 kContextBase = 0x35790000;
 
