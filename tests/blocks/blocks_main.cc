@@ -134,15 +134,17 @@ bool print_summary(const FuzzOptions& options, std::span<const Progress> parts, 
     sum.instructions += part.instructions;
   }
   const auto blocks = static_cast<double>(std::max<u64>(sum.blocks, 1));
-  fmt::print("seed {}: {} blocks of {:.1f} instructions, {:.0f} a second, {:.1f} % of starts faulting, {} endless\n",
-             options.seed, sum.blocks, static_cast<double>(sum.instructions) / blocks, blocks / seconds,
-             50.0 * static_cast<double>(sum.faults) / blocks, sum.endless);
+  fmt::print(
+      "seed {}: {} blocks of {:.1f} instructions, {:.0f} a second, {:.1f} % of starts faulting, {} endless\n",
+      options.seed, sum.blocks, static_cast<double>(sum.instructions) / blocks, blocks / seconds,
+      50.0 * static_cast<double>(sum.faults) / blocks, sum.endless);
   fmt::print("{} runs, {} mismatches\n", sum.runs, sum.mismatches);
   return sum.mismatches == 0 && sum.blocks != 0;
 }
 
 int run(const FuzzOptions& options) {
-  void* memory = mmap(nullptr, sizeof(Progress) * kMaxJobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, sizeof(Progress) * kMaxJobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return 1;
   auto* progress = new (memory) Progress[kMaxJobs];
   const FormTable forms{Decoder(false)};

@@ -39,7 +39,8 @@ unsigned Generator::push() {
       emit({0x66});
       [[fallthrough]];
     default:
-      const bool is_short = block_->code[at_ - 1 - kCodeBase] == 0x66 && block_->instructions.back() == at_ - 1;
+      const bool is_short =
+          block_->code[at_ - 1 - kCodeBase] == 0x66 && block_->instructions.back() == at_ - 1;
       if (reg >= 8) emit({0x41});
       emit({0x50 | (reg & 7)});
       return is_short ? 2 : 8;
@@ -203,7 +204,9 @@ void Generator::string_instruction() {
   const bool is_repeated = random_->percent(60) && !is_protected(x86::kRcx);
   if (is_repeated) {
     const u64 choice = random_->below(100);
-    const u64 count = choice < 90 ? random_->below(40) : choice < 97 ? random_->below(1500) : random_->integer();
+    const u64 count = choice < 90   ? random_->below(40)
+                      : choice < 97 ? random_->below(1500)
+                                    : random_->integer();
     load_immediate(x86::kRcx, static_cast<u32>(count));
     lose(x86::kRcx);
   }

@@ -13,8 +13,8 @@ namespace {
 // Blocks that execute more are not followed instruction by instruction.
 constexpr unsigned kMaxBoundaries = 300;
 
-constexpr const char* kWayNames[kWayCount] = {"interpreter", "translator", "single",     "unlinked", "counted",
-                                              "flush",       "stops",      "interrupts", "any-time"};
+constexpr const char* kWayNames[kWayCount] = {
+    "interpreter", "translator", "single", "unlinked", "counted", "flush", "stops", "interrupts", "any-time"};
 
 void compare_memory(const char* name, std::span<const u8> expected, std::span<const u8> got, u64 base,
                     std::vector<std::string>& lines) {
@@ -29,7 +29,8 @@ void compare_memory(const char* name, std::span<const u8> expected, std::span<co
 // canonical before the segment's base is added) is the processor's own.
 bool is_same_refusal(const Outcome& host, const Outcome& guest) {
   constexpr u64 kUpperHalf = u64{1} << 63;
-  if (host.vector != x86::kVectorGp || host.error_code != 0 || host.state.rip != guest.state.rip) return false;
+  if (host.vector != x86::kVectorGp || host.error_code != 0 || host.state.rip != guest.state.rip)
+    return false;
   return guest.vector == x86::kVectorSs || (guest.vector == x86::kVectorPf && guest.cr2 >= kUpperHalf);
 }
 

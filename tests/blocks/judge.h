@@ -51,7 +51,9 @@ class Judge {
   bool ends_in_skipped() const;
   // All states between two instructions, by the interpreter.
   void trace();
-  bool choose_stop(u64 index) { return boundaries_.size() < 24 || random_.below(boundaries_.size()) < 16 || index == 1; }
+  bool choose_stop(u64 index) {
+    return boundaries_.size() < 24 || random_.below(boundaries_.size()) < 16 || index == 1;
+  }
   Machine& machine(Engine engine) { return *machines_[static_cast<unsigned>(engine)]; }
 
   const Decoder decoder_{false};

@@ -71,7 +71,8 @@ void Generator::make_start(Random& random, Start& out) {
     if (((initial_pointers_ | kStackPointer) >> reg & 1) != 0)
       state.gpr[reg] = pointer_value(reg);
     else if ((initial_small_ >> reg & 1) != 0)
-      state.gpr[reg] = options_.wild_addresses.empty() || random.percent(50) ? random.below(32) : wild_value();
+      state.gpr[reg] =
+          options_.wild_addresses.empty() || random.percent(50) ? random.below(32) : wild_value();
     else
       state.gpr[reg] = random.integer();
   }

@@ -39,7 +39,6 @@ Block block_of(u64 start, std::initializer_list<std::initializer_list<unsigned>>
   return block;
 }
 
-
 // RAX at the end, when all ways agree; and what does not, in `complaints`.
 u64 result_of(const Block& block, std::vector<std::string>& complaints) {
   auto start = std::make_unique<Start>();
@@ -81,7 +80,8 @@ TEST(ChangingCode, LoopThatChangesItsBody) {
 }
 
 TEST(ChangingCode, InstructionAcrossTwoPagesChangesOnTheSecond) {
-  // mov byte [rip + 4], 9; mov eax, 1 with its last two bytes on the next page; the byte before the last changes
+  // mov byte [rip + 4], 9; mov eax, 1 with its last two bytes on the next page; the byte before the last
+  // changes
   const Block block = block_of(kCodeBase + kPageSize - 10, {{0xc6, 0x05, 3, 0, 0, 0, 9}, {0xb8, 1, 0, 0, 0}});
   std::vector<std::string> complaints;
   EXPECT_EQ(result_of(block, complaints), 0x90001u);
@@ -119,8 +119,7 @@ TEST(ChangingCode, StringStoreOverWhatFollows) {
 
 TEST(ChangingCode, ReturnAddressOnThePageOfTheCode) {
   // lea rsp, [rip + 0x80]; push 1; pop rax: a stack between instructions
-  const Block block =
-      block_of(kCodeBase + 0x300, {{0x48, 0x8d, 0x25, 0x80, 0, 0, 0}, {0x6a, 1}, {0x58}});
+  const Block block = block_of(kCodeBase + 0x300, {{0x48, 0x8d, 0x25, 0x80, 0, 0, 0}, {0x6a, 1}, {0x58}});
   std::vector<std::string> complaints;
   EXPECT_EQ(result_of(block, complaints), 1u);
   EXPECT_THAT(complaints, IsEmpty());
@@ -195,7 +194,8 @@ TEST(Isolation, NoAddressingFormReachesTheHost) {
   constexpr u64 kBlocks = 20000;
   for (u64 i = 0; i < kBlocks && complaints.empty(); ++i) {
     Random random(i);
-    generator.make_block({.instructions = 6, .reads_time = true, .wild_addresses = addresses}, random, *block);
+    generator.make_block({.instructions = 6, .reads_time = true, .wild_addresses = addresses}, random,
+                         *block);
     generator.make_start(random, *start);
     judge().place(*block);
     if (!judge().start(*start, i)) continue;

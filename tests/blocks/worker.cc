@@ -46,7 +46,8 @@ void Worker::run_block(u64 index) {
   Random random(seed_of(options_.seed, index));
   const Decoder decoder(false);
   Generator generator(decoder, forms_);
-  generator.make_block({.instructions = options_.instructions, .reads_time = random.percent(15)}, random, block_);
+  generator.make_block({.instructions = options_.instructions, .reads_time = random.percent(15)}, random,
+                       block_);
   if (options_.shows) print(fmt::format("block {}\n{}", index, disassemble(block_)));
   judge_.place(block_);
   progress_.instructions += block_.instructions.size();

@@ -18,8 +18,9 @@ Result<std::unique_ptr<Backend>> create_interpreter_backend() {
 
 Result<std::unique_ptr<Backend>> create_translator_backend(unsigned block_instructions) {
   auto cpuid = std::make_shared<x86::CpuidTable>(TRY(x86::CpuidTable::create("host", {})));
-  const EngineFactory factory = [cpuid, block_instructions](GuestMemory& memory,
-                                                            CpuPlatform& platform) -> Result<std::unique_ptr<Vcpu>> {
+  const EngineFactory factory = [cpuid, block_instructions](
+                                    GuestMemory& memory,
+                                    CpuPlatform& platform) -> Result<std::unique_ptr<Vcpu>> {
     std::unique_ptr<TranslatedCode> translated =
         TRY(create_translator({.features = cpuid->features(),
                                .counts_instructions = true,

@@ -1,4 +1,5 @@
-// No outcome that x86 forbids, on either engine; the one reordering it allows shows that the test would see it.
+// No outcome that x86 forbids, on either engine; the one reordering it allows shows that the test would see
+// it.
 #include <gtest/gtest.h>
 
 #include "tests/litmus/ring.h"
@@ -37,8 +38,8 @@ TEST_P(Litmus, ForbiddenOutcomeNeverComes) {
   if (program.is_forbidden) {
     EXPECT_EQ(tally.unusual, 0u);
   } else if (tally.unusual == 0) {
-    GTEST_SKIP() << "this host did not reorder a load with an older store in "
-                 << tally.experiments << " experiments: the other programs could not have seen a missing barrier";
+    GTEST_SKIP() << "this host did not reorder a load with an older store in " << tally.experiments
+                 << " experiments: the other programs could not have seen a missing barrier";
   }
 }
 

@@ -86,7 +86,8 @@ Tally Ring::run(const Program& program, u64 experiments, std::chrono::millisecon
     const CpuState start = start_of(processor);
     while (!is_over) {
       vcpus_[processor]->load(start);
-      while (vcpus_[processor]->run({.instructions = 100'000'000, .is_exact = false}).reason != ExitReason::kHalted) {
+      while (vcpus_[processor]->run({.instructions = 100'000'000, .is_exact = false}).reason !=
+             ExitReason::kHalted) {
       }
       barrier.arrive_and_wait();
     }

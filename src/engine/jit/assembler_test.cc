@@ -29,8 +29,8 @@ struct Bench {
       ZydisDecodedInstruction instruction;
       ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
       char line[128] = "(bad)";
-      if (!ZYAN_SUCCESS(
-              ZydisDecoderDecodeFull(&decoder, room.data() + at, a.position() - at, &instruction, operands))) {
+      if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, room.data() + at, a.position() - at, &instruction,
+                                               operands))) {
         return all + line;
       }
       ZydisFormatterFormatInstruction(&formatter, &instruction, operands, instruction.operand_count_visible,

@@ -14,7 +14,8 @@ struct Bench {
     return cache.insert({.key = {.rip = rip, .physical = physical, .mode = mode}, .bytes = bytes});
   }
   bool write(u64 address, u64 size) {
-    return cache.drop_written(GuestPhys(address), size, [this](Block& block) { dropped.push_back(block.key.rip); });
+    return cache.drop_written(GuestPhys(address), size,
+                              [this](Block& block) { dropped.push_back(block.key.rip); });
   }
 };
 

@@ -20,11 +20,11 @@ Classified classified(std::vector<u8> bytes, const x86::FeatureSet& features = e
 Kind kind(std::vector<u8> bytes) { return classified(std::move(bytes)).kind; }
 
 TEST(Classify, IntegerCodeIsPlain) {
-  EXPECT_EQ(kind({0x48, 0x01, 0xd8}), Kind::kPlain);                    // add rax, rbx
-  EXPECT_EQ(kind({0x4c, 0x8b, 0x64, 0x24, 0x08}), Kind::kPlain);        // mov r12, [rsp + 8]
-  EXPECT_EQ(kind({0xf0, 0x0f, 0xb1, 0x0f}), Kind::kPlain);              // lock cmpxchg [rdi], ecx
-  EXPECT_EQ(kind({0xc4, 0xe2, 0xfb, 0xf7, 0xc0}), Kind::kPlain);        // shrx
-  EXPECT_EQ(kind({0x0f, 0x94, 0xc0}), Kind::kPlain);                    // sete al
+  EXPECT_EQ(kind({0x48, 0x01, 0xd8}), Kind::kPlain);              // add rax, rbx
+  EXPECT_EQ(kind({0x4c, 0x8b, 0x64, 0x24, 0x08}), Kind::kPlain);  // mov r12, [rsp + 8]
+  EXPECT_EQ(kind({0xf0, 0x0f, 0xb1, 0x0f}), Kind::kPlain);        // lock cmpxchg [rdi], ecx
+  EXPECT_EQ(kind({0xc4, 0xe2, 0xfb, 0xf7, 0xc0}), Kind::kPlain);  // shrx
+  EXPECT_EQ(kind({0x0f, 0x94, 0xc0}), Kind::kPlain);              // sete al
 }
 
 TEST(Classify, DivisionMayFaultInTheHost) {
@@ -61,10 +61,10 @@ TEST(Classify, StackOperandsOfSixteenBitsAreInterpreted) {
 }
 
 TEST(Classify, BitStringsReachBeyondTheirOperand) {
-  EXPECT_EQ(kind({0x48, 0x0f, 0xab, 0x07}), Kind::kBitString);       // bts [rdi], rax
-  EXPECT_EQ(kind({0x66, 0x0f, 0xab, 0x07}), Kind::kInterpret);       // bts [rdi], ax
-  EXPECT_EQ(kind({0x48, 0x0f, 0xba, 0x2f, 0x07}), Kind::kPlain);     // bts [rdi], 7
-  EXPECT_EQ(kind({0x48, 0x0f, 0xab, 0xc7}), Kind::kPlain);           // bts rdi, rax
+  EXPECT_EQ(kind({0x48, 0x0f, 0xab, 0x07}), Kind::kBitString);    // bts [rdi], rax
+  EXPECT_EQ(kind({0x66, 0x0f, 0xab, 0x07}), Kind::kInterpret);    // bts [rdi], ax
+  EXPECT_EQ(kind({0x48, 0x0f, 0xba, 0x2f, 0x07}), Kind::kPlain);  // bts [rdi], 7
+  EXPECT_EQ(kind({0x48, 0x0f, 0xab, 0xc7}), Kind::kPlain);        // bts rdi, rax
 }
 
 TEST(Classify, StringsWithSegmentOrShortAddressAreInterpreted) {
@@ -82,9 +82,9 @@ TEST(Classify, VectorsNeedTheirState) {
 }
 
 TEST(Classify, VectorsWithHiddenMemoryAreInterpreted) {
-  EXPECT_EQ(kind({0x66, 0x0f, 0xf7, 0xc1}), Kind::kInterpret);                    // maskmovdqu
-  EXPECT_EQ(kind({0xc4, 0xe2, 0x75, 0x92, 0x04, 0x90}), Kind::kInterpret);        // vgatherdps
-  EXPECT_EQ(kind({0x0f, 0xae, 0x10}), Kind::kInterpret);                          // ldmxcsr
+  EXPECT_EQ(kind({0x66, 0x0f, 0xf7, 0xc1}), Kind::kInterpret);              // maskmovdqu
+  EXPECT_EQ(kind({0xc4, 0xe2, 0x75, 0x92, 0x04, 0x90}), Kind::kInterpret);  // vgatherdps
+  EXPECT_EQ(kind({0x0f, 0xae, 0x10}), Kind::kInterpret);                    // ldmxcsr
 }
 
 TEST(Classify, X87AndMmxAreInterpreted) {
@@ -93,16 +93,16 @@ TEST(Classify, X87AndMmxAreInterpreted) {
 }
 
 TEST(Classify, PrivilegedInstructionsOfTheKernel) {
-  EXPECT_EQ(kind({0xfa}), Kind::kFlags);                 // cli
+  EXPECT_EQ(kind({0xfa}), Kind::kFlags);                   // cli
   EXPECT_EQ(kind({0x0f, 0x01, 0xcb}), Kind::kAccessFlag);  // stac
   EXPECT_EQ(kind({0x0f, 0x01, 0xf8}), Kind::kSwapGs);
   EXPECT_EQ(kind({0x0f, 0x05}), Kind::kSystemCall);
   EXPECT_EQ(kind({0x48, 0x0f, 0x07}), Kind::kSystemReturn);
-  EXPECT_EQ(kind({0x0f, 0x07}), Kind::kInterpret);        // to 32-bit code
+  EXPECT_EQ(kind({0x0f, 0x07}), Kind::kInterpret);          // to 32-bit code
   EXPECT_EQ(kind({0x0f, 0x20, 0xd0}), Kind::kReadControl);  // mov rax, cr2
   EXPECT_EQ(kind({0x0f, 0x22, 0xd8}), Kind::kInterpret);    // mov cr3, rax
   EXPECT_EQ(kind({0xf4}), Kind::kInterpret);
-  EXPECT_EQ(kind({0x0f, 0xa2}), Kind::kInterpret);  // cpuid
+  EXPECT_EQ(kind({0x0f, 0xa2}), Kind::kInterpret);        // cpuid
   EXPECT_EQ(kind({0x0f, 0x01, 0xd0}), Kind::kInterpret);  // xgetbv
 }
 
