@@ -103,6 +103,7 @@ class Jit final : public TranslatedCode {
   };
   std::vector<FarLink> far_links_;
   u64 far_epoch_ = 0;
+  u64 epoch_turn_ = 0;
 };
 
 void Jit::start_code() {
@@ -161,6 +162,13 @@ void Jit::check_epochs(Frame& frame) {
     frame.epochs[mode] = now;
     frame.jumps[mode].clear();
   }
+  // Epochs that look alike must not be taken for each other.
+  const u64 user_epoch = core_->mmu.code_epoch(true, 0);
+  if (user_epoch / (kEpochBits + 1) != epoch_turn_) {
+    epoch_turn_ = user_epoch / (kEpochBits + 1);
+    clear();
+  }
+  frame.user_epoch = user_epoch & kEpochBits;
 }
 
 Frame& Jit::prepare() {
@@ -286,8 +294,14 @@ Block* Jit::translate(const BlockKey& key) {
 // The branch whose displacement is at `place` leads to the block from now on.
 void Jit::link(u64 place, const Block& block) {
   ++counts_.links;
-  const auto branch = static_cast<u32>(place);
-  const bool looks = (place & kLinkLooks) != 0;
+  const auto branch = static_cast<u32>(place & ~kFarUserLink);
+  const bool is_user = (place & kFarUserLink) != 0;
+  const bool looks = is_user || (place & kLinkLooks) != 0;
+  if (is_user) {
+    // Before the branch: LEA's displacement, JRCXZ, JMP, an opcode.
+    const i32 epoch = -static_cast<i32>(core_->mmu.code_epoch(true, 0) & kEpochBits);
+    std::memcpy(code_.writable(branch - 9), &epoch, sizeof(epoch));
+  }
   if ((place & kLinkIsFar) != 0) {
     i32 unlinked;
     std::memcpy(&unlinked, code_.writable(branch), sizeof(unlinked));

@@ -4,6 +4,12 @@
 #include "base/verify.h"
 
 namespace doppel::jit {
+namespace {
+
+// A block goes on behind a conditional branch, but not far: much of what follows is never executed.
+constexpr unsigned kMaxBranches = 2;
+
+}  // namespace
 
 Translator::Translator(const TranslationContext& context)
     : thunks_(context.thunks),
@@ -15,6 +21,7 @@ void Translator::decode(std::span<const u8> code) {
   const InstructionDecoder decoder(8, true, options_.features);
   item_count_ = 0;
   u64 offset = 0;
+  unsigned branches = 0;
   while (item_count_ < options_.instructions && offset < code.size()) {
     Item& item = items_[item_count_++];
     const auto status = decoder.decode(code.data() + offset, code.size() - offset, offset, item.decoded);
@@ -28,7 +35,7 @@ void Translator::decode(std::span<const u8> code) {
     offset += item.decoded.instruction.length;
     const Kind kind = item.classified.kind;
     // Where instructions are counted, a block is executed whole.
-    const bool may_branch = kind == Kind::kJumpIf && options_.counts;
+    const bool may_branch = kind == Kind::kJumpIf && (options_.counts || ++branches == kMaxBranches);
     const bool is_system = kind == Kind::kAccessFlag || kind == Kind::kSystemCall ||
                            kind == Kind::kSystemReturn || kind == Kind::kSerialize;
     const bool goes_on = !may_branch && !is_system && kind != Kind::kInterpret && kind != Kind::kJump &&

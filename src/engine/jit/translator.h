@@ -12,7 +12,7 @@
 
 namespace doppel::jit {
 
-// Flags in Frame::exit_link.
+// Flags in Frame::exit_link, with kFarUserLink.
 inline constexpr u64 kLinkLooks = u64{1} << 32;     // each time round looks for attention
 inline constexpr u64 kLinkIsFar = u64{1} << 33;     // to another page of the kernel's half
 
@@ -101,6 +101,7 @@ class Translator {
   void go_to(u64 target, u64 from);
   void bind_target(u32 branch, u64 target, u64 from);
   void emit_look_for(u64 target, AccessMode mode);
+  void emit_far_user(u64 target);
 
   // translate_system.cc: privileged and system instructions in line.
   bool emit_system(const Item& item);
