@@ -9,15 +9,9 @@ namespace doppel::jit {
 
 Block* BlockCache::find(const BlockKey& key) const {
   for (Block* block = buckets_[bucket_of(key)]; block != nullptr; block = block->next_in_bucket) {
-    if (block->key == key) return block;
+    if (block->key == key && !block->is_dead) return block;
   }
   return nullptr;
-}
-
-void BlockCache::remove(Block& block) {
-  Block** link = &buckets_[bucket_of(block.key)];
-  while (*link != &block) link = &(*link)->next_in_bucket;
-  *link = block.next_in_bucket;
 }
 
 const Block& BlockCache::at(u32 position) const {
@@ -26,7 +20,7 @@ const Block& BlockCache::at(u32 position) const {
   return *found;
 }
 
-Block& BlockCache::insert(const Block& block) {
+Block& BlockCache::add(const Block& block) {
   Block& kept = blocks_.emplace_back(block);
   Block*& bucket = buckets_[bucket_of(kept.key)];
   kept.next_in_bucket = bucket;

@@ -34,11 +34,13 @@ struct Block {
 };
 
 // Of one vCPU. Blocks stay where they are until clear(), dead ones too: their code leads back to the
-// dispatcher.
+// dispatcher, or to what took their place.
 class BlockCache {
  public:
   Block* find(const BlockKey& key) const;
-  Block& insert(const Block& block);
+  // `on_replace` hears of the dead block with the same key, if there is one.
+  template <class F>
+  Block& insert(const Block& block, F on_replace);
   void clear();
 
   // True when blocks of that frame are left.
@@ -62,7 +64,7 @@ class BlockCache {
     const u64 mixed = key.rip ^ key.physical << 20 ^ u64{key.mode} << 61;
     return static_cast<unsigned>(mixed * 0x9e3779b97f4a7c15 >> 48);
   }
-  void remove(Block& block);
+  Block& add(const Block& block);
   static u64 chunk_mask(u64 start, u64 size);
   template <class F>
   void drop_frame(FrameBlocks& frame, F on_drop);
@@ -73,10 +75,23 @@ class BlockCache {
 };
 
 template <class F>
+Block& BlockCache::insert(const Block& block, F on_replace) {
+  for (Block** link = &buckets_[bucket_of(block.key)]; *link != nullptr;) {
+    Block& old = **link;
+    if (old.key == block.key) {
+      *link = old.next_in_bucket;
+      on_replace(old);
+    } else {
+      link = &old.next_in_bucket;
+    }
+  }
+  return add(block);
+}
+
+template <class F>
 void BlockCache::drop_frame(FrameBlocks& frame, F on_drop) {
   for (Block* block = frame.first; block != nullptr; block = block->next_in_frame) {
     block->is_dead = true;
-    remove(*block);
     on_drop(*block);
   }
 }

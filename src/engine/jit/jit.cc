@@ -288,7 +288,10 @@ Block* Jit::translate(const BlockKey& key) {
   VERIFY(!assembler.is_full());
   code_.commit(assembler.position());
   ++counts_.translations;
-  return &blocks_.insert(block);
+  return &blocks_.insert(block, [&](const Block& old) {
+    write_jump(old.direct, block.direct);
+    write_jump(old.entry, block.entry);
+  });
 }
 
 // The branch whose displacement is at `place` leads to the block from now on.
