@@ -1,8 +1,6 @@
 // The loop around KVM_RUN: events in, exits out.
 #include "engine/kvm/kvm_vcpu.h"
 
-#include <sys/mman.h>
-
 #include "base/log.h"
 #include "engine/kvm/kvm_cpuid.h"
 #include "engine/kvm/kvm_signal.h"
@@ -19,18 +17,6 @@ Result<std::unique_ptr<Vcpu>> create_kvm_vcpu(const KvmVcpuConfig& config) {
 }  // namespace doppel
 
 namespace doppel::kvm {
-
-RunPage::~RunPage() {
-  if (run_ != nullptr) ::munmap(run_, size_);
-}
-
-Result<void> RunPage::map(const KvmFile& vcpu, u64 size) {
-  void* page = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.get(), 0);
-  if (page == MAP_FAILED) return fail("KVM: mapping a vCPU: {}", std::strerror(errno));
-  run_ = static_cast<kvm_run*>(page);
-  size_ = size;
-  return {};
-}
 
 KvmVcpu::KvmVcpu(const KvmVcpuConfig& config)
     : vm_(config.vm),
@@ -89,7 +75,9 @@ Exit KvmVcpu::run(RunLimit limit) {
     run_.set_immediate_exit(false);
     if (!failure_.empty()) return {ExitReason::kShutdown, failure_};
     if (core_.state.activity == Activity::kShutdown) return finish({ExitReason::kShutdown, "triple fault"});
+    if (hit_) return finish({.reason = ExitReason::kDebug, .detail = {}, .debug = *std::exchange(hit_, {})});
     if (kicked_.exchange(false)) return finish({ExitReason::kKicked, {}});
+    if (must_not_enter()) return leave_to_another();
     if (!knows_platform_) meet_platform();
     follow_time();
     if (core_.state.activity != Activity::kWaitForSipi) take_events();
@@ -105,7 +93,7 @@ Exit KvmVcpu::finish(Exit exit) {
     run_.set_immediate_exit(true);
     enter();
   }
-  if (exit.reason == ExitReason::kKicked || exit.reason == ExitReason::kUnsupported) settle();
+  if (exit.reason != ExitReason::kHalted && exit.reason != ExitReason::kShutdown) settle();
   if (!failure_.empty()) return {ExitReason::kShutdown, failure_};
   return exit;
 }
@@ -148,6 +136,8 @@ void KvmVcpu::handle_exit() {
     case KVM_EXIT_IRQ_WINDOW_OPEN:
       ++statistics_.window_exits;
       return;
+    case KVM_EXIT_DEBUG:
+      return do_debug_exception();
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_INTR:
       return;
@@ -156,11 +146,20 @@ void KvmVcpu::handle_exit() {
   }
 }
 
+void KvmVcpu::take_nmi() {
+  if (!nmi_hint_.exchange(false)) return;
+  file_.try_call(KVM_NMI, 0);
+  if (core_.state.activity == Activity::kHalted) core_.state.activity = Activity::kRunning;
+}
+
+// With an NMI that was announced, so that it is in the state.
+Exit KvmVcpu::leave_to_another() {
+  if (core_.state.activity != Activity::kWaitForSipi) take_nmi();
+  return finish({ExitReason::kUnsupported, {}});
+}
+
 void KvmVcpu::take_events() {
-  if (nmi_hint_.exchange(false)) {
-    file_.try_call(KVM_NMI, 0);
-    if (core_.state.activity == Activity::kHalted) core_.state.activity = Activity::kRunning;
-  }
+  take_nmi();
   run_->request_interrupt_window = 0;
   if (interrupt_hint_) offer_interrupt();
 }

@@ -34,6 +34,10 @@ class KvmVm {
   // Machine TSC of the last measurement; 0: never.
   u64 tsc_measured_at() const { return tsc_measured_at_.load(std::memory_order_relaxed); }
 
+  // An error where debug registers do not stop a guest. On one thread; costs a moment the first time.
+  Result<void> check_debug_registers();
+  void assume_debug_registers() { has_debug_registers_ = true; }
+
   // --- Frames the guest wrote. collect() calls `visit` for each frame written since start() or the last
   // collect(); writes by the process itself are not among them.
   Result<void> start_dirty_log();
@@ -59,6 +63,7 @@ class KvmVm {
   KvmFile file_;
   std::vector<Slot> slots_;
   u32 scaled_tsc_khz_ = 0;
+  std::optional<bool> has_debug_registers_;  // nothing: not tried yet
   std::atomic<u64> tsc_base_ = 0;
   std::atomic<u64> tsc_measured_at_ = 0;
 };
