@@ -88,6 +88,7 @@ def add_bare_images(options, tree, names):
         if error:
             raise Failure(f"{test.name} does not assemble: {error}")
         copy(image, tree, f"bare/{image.name}")
+        (tree / "bare" / image.name).with_suffix(".cpus").write_text(test.cpus(), encoding="ascii")
 
 
 def make_initrd(options, programs):

@@ -30,6 +30,7 @@ Result<void> KvmVcpu::open() {
   const int size = TRY(vm_.device().file().call(KVM_GET_VCPU_MMAP_SIZE, 0, "size of a vCPU"));
   file_ = KvmFile(UniqueFd(TRY(vm_.file().call(KVM_CREATE_VCPU, u64{apic_id_}, "creating a vCPU"))));
   TRY_VOID(run_.map(file_, static_cast<u64>(size)));
+  TRY_VOID(vm_.add_vcpu(file_));
   TRY_VOID(load_cpuid(file_, core_.cpuid, apic_id_));
   if (vm_.scaled_tsc_khz() != 0) {
     TRY_VOID(file_.apply(KVM_SET_TSC_KHZ, u64{vm_.scaled_tsc_khz()}, "setting the TSC's rate"));
@@ -138,6 +139,10 @@ void KvmVcpu::handle_exit() {
       return;
     case KVM_EXIT_DEBUG:
       return do_debug_exception();
+    case KVM_EXIT_DIRTY_RING_FULL:
+      ++statistics_.full_dirty_rings;
+      if (const Result<void> done = vm_.empty_dirty_rings(); !done) stop_for_good(done.error().message);
+      return;
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_INTR:
       return;
@@ -191,7 +196,7 @@ std::vector<std::pair<std::string_view, u64>> KvmVcpu::statistics() const {
           {"msr_exits", statistics_.msr_exits},       {"halts", statistics_.halts},
           {"window_exits", statistics_.window_exits}, {"interrupts", statistics_.interrupts},
           {"signals", statistics_.signals},           {"unsupported", statistics_.unsupported},
-          {"state_loads", statistics_.state_loads}};
+          {"state_loads", statistics_.state_loads},   {"full_dirty_rings", statistics_.full_dirty_rings}};
 }
 
 }  // namespace doppel::kvm

@@ -39,6 +39,7 @@ struct Statistics {
   u64 signals = 0;
   u64 unsupported = 0;
   u64 state_loads = 0;
+  u64 full_dirty_rings = 0;
 };
 
 // One vCPU in KVM with everything outside the processor (interrupt controllers, timers, most model-specific
