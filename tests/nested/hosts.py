@@ -68,8 +68,7 @@ class Bochs:
     slowness = 4
 
     def __init__(self, folder, kernel, initrd):
-        self.folder = folder / "bochs"
-        self.kernel, self.initrd = kernel, initrd
+        self.folder, self.kernel, self.initrd = folder, kernel, initrd
 
     def make_disc(self, words):
         """A CD with the boot loader, the kernel and the initramfs."""
@@ -88,8 +87,8 @@ class Bochs:
 
     def start(self, words, console, port):
         """The emulator's process, printing to the file. It reopens the file, so that nothing else may write it."""
-        # The kernel's calibrations take long here, and the clock of an emulator has no drift to find.
-        self.make_disc(f"{WORDS} tsc=reliable lpj=4000000 nokaslr {words}")
+        # Calibrations take long here. With one-shot timers the kernel in here stops for good now and then.
+        self.make_disc(f"{WORDS} tsc=reliable lpj=4000000 nohz=off highres=off lapic=notscdeadline {words}")
         com2 = f"com2: enabled=1, mode=socket-client, dev=127.0.0.1:{port}" if port else ""
         (self.folder / "config").write_text(BOCHS_CONFIG.format(console=console.name, com2=com2), encoding="ascii")
         (self.folder / "commands").write_text("c\nq\n", encoding="ascii")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -64,21 +65,21 @@ def copy_program(program, tree):
         copy(path, tree, target)
 
 
-def make_script_image(build, target):
+def make_script_image(target):
     """The default guest with our scripts: archives may follow each other."""
-    tree = build / "scripts"
-    shutil.rmtree(tree, ignore_errors=True)
-    for script in (HERE / "scripts").iterdir():
-        copy(script, tree, f"scripts/{script.name}")
-    archive(tree, build / "scripts.cpio")
-    base = (GUEST / "initrd.img").read_bytes()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(base + bytes(-len(base) % 512) + (build / "scripts.cpio").read_bytes())
+    with tempfile.TemporaryDirectory() as name:
+        tree, scripts = Path(name) / "tree", Path(name) / "scripts.cpio"
+        for script in (HERE / "scripts").iterdir():
+            copy(script, tree, f"scripts/{script.name}")
+        archive(tree, scripts)
+        base = (GUEST / "initrd.img").read_bytes()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(base + bytes(-len(base) % 512) + scripts.read_bytes())
 
 
 def add_bare_images(options, tree, names):
     """Assembles programs of the corpus."""
-    images = options.build / "images"
+    images = options.build / f"images-{options.host.name}"
     images.mkdir(exist_ok=True)
     bare = load_bare()
     for test in bare.find_tests(options.programs):
@@ -94,7 +95,7 @@ def add_bare_images(options, tree, names):
 def make_initrd(options, programs):
     """Everything the host inside the emulator needs, with these programs of the corpus."""
     build, packages = options.build, GUEST / "packages"
-    tree = build / "tree"
+    tree = build / f"tree-{options.host.name}"
     shutil.rmtree(tree, ignore_errors=True)
     for folder in ("proc", "sys", "dev", "tmp", "root", "bare"):
         (tree / folder).mkdir(parents=True)
@@ -115,6 +116,6 @@ def make_initrd(options, programs):
         copy(HERE / "cases" / case, tree, f"cases/{case}")
     for name in ("vmlinuz", "initrd.img"):
         copy(GUEST / name, tree, f"guest/{name}")
-    make_script_image(build, tree / "guest" / "scripts.img")
+    make_script_image(tree / "guest" / "scripts.img")
     add_bare_images(options, tree, programs)
-    archive(tree, build / "initrd.img")
+    archive(tree, build / f"initrd-{options.host.name}.img")
