@@ -37,6 +37,7 @@ class MachineDebuggerTest : public testing::TestWithParam<EngineChoice> {
     state.segment(x86::kCs).base = 0;
     state.segment(x86::kCs).selector = 0;
     state.rip = kCode;
+    state.rflags |= x86::kFlagIf;  // Bochs, where this runs too, never interrupts a KVM guest with IF clear
     machine_->vcpu().load(state);
     debugger().set_listener([this](const DebugStop& stop) { heard(stop); });
     debugger().pause();
