@@ -6,10 +6,10 @@ SOAK_MINUTES ?= 30
 JOBS ?= 2
 DOPPEL := build/release/doppel
 
-.PHONY: help deps build guest debian run test check format bench bench-io fuzz soak clean
+.PHONY: help deps build guest debian run test check format bench bench-io bench-boot fuzz soak clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 deps:
 	@tools/install-deps build
@@ -38,14 +38,21 @@ format:  ## lay out the sources with clang-format
 	@tools/install-deps build
 	@tools/check --fix format
 
-bench: build guest  ## doppel beside native, QEMU and Bochs
+bench: build guest  ## doppel beside native, QEMU and User Mode Linux: processor, disk, network
 	@tools/install-deps bench
 	@bench/run
+	@echo && bench/disk
+	@echo && bench/network
 
 bench-io: build guest  ## disk and network throughput beside QEMU
 	@tools/install-deps bench
 	@bench/disk
-	@bench/network
+	@echo && bench/network
+
+bench-boot: build guest debian  ## how long guests take to boot, and what a second CPU is worth
+	@tools/install-deps bench
+	@bench/boot
+	@echo && bench/smp
 
 fuzz: deps  ## every fuzz target for FUZZ_SECONDS
 	@fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)

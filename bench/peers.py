@@ -1,8 +1,10 @@
-"""The machines that bench/run compares: how each is started on the same kernel and initramfs."""
+"""The machines that the benchmarks compare: how each is started on the same kernel and initramfs."""
 
 import os
 import pty
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -10,8 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 GUEST = ROOT / "build" / "guest"
-CMDLINE = "console=ttyS0 quiet panic=-1"
+TOOLS = GUEST / "bench-tools.tree"
+CMDLINE = "console=ttyS0 quiet panic=-1 no_timer_check"  # on a busy host QEMU misses the timer's test
 MEMORY_MIB = 512
+# Has the vector instructions that doppel's default CPU has; QEMU's default has not.
+QEMU_CPU = os.environ.get("QEMU_CPU", "max")
 
 BOCHSRC = """\
 display_library: term
@@ -59,6 +64,13 @@ class Started:
         self.errors.seek(0)
         return self.errors.read().decode("latin-1")
 
+    def stop(self):
+        """Ends it and what it started."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.console.close()
+
 
 def require(*programs):
     """Missing, unless all the programs are there."""
@@ -68,53 +80,92 @@ def require(*programs):
 
 
 def start_piped(command):
-    """Starts a peer that has its console on standard output."""
+    """Starts a peer, in a session of its own, that has its console on standard output."""
     errors = tempfile.TemporaryFile()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+    process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+                               start_new_session=True)
     return Started(process, process.stdout, errors)
 
 
-def start_native(_work, _image):
+class Guest:
+    """What a peer starts: an initramfs, words for the kernel, arguments for init, a folder for temporary files."""
+
+    def __init__(self, work, image, arguments=(), words=""):
+        self.work = work
+        self.image = image
+        self.arguments = tuple(arguments)
+        self.words = words
+
+    def cmdline(self, console=CMDLINE):
+        """The kernel's command line."""
+        return " ".join(word for word in (console, self.words, *(("--", *self.arguments) if self.arguments else ()))
+                        if word)
+
+
+def start_native(guest):
     """The benchmark as a process of this host."""
-    return start_piped([str(GUEST / "guest-bench"), "--native"])
+    return start_piped([GUEST / "guest-bench", "--native", TOOLS, *guest.arguments])
 
 
-def start_qemu(_work, image, extra=()):
+def start_qemu(guest, extra=(), kernel=GUEST / "vmlinuz"):
     """QEMU's translator. Guest RAM is a memfd, so that it can be told apart from QEMU's own memory."""
     require("qemu-system-x86_64")
     return start_piped([
-        "qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
-        "-m", str(MEMORY_MIB), "-machine", "pc,memory-backend=ram",
+        "qemu-system-x86_64", "-accel", "tcg", "-cpu", QEMU_CPU, "-nodefaults", "-display", "none", "-serial", "stdio",
+        "-no-reboot", "-m", MEMORY_MIB, "-machine", "pc,memory-backend=ram",
         "-object", f"memory-backend-memfd,id=ram,size={MEMORY_MIB}M",
-        "-kernel", str(GUEST / "vmlinuz"), "-initrd", str(image), "-append", CMDLINE, *extra])
+        "-kernel", kernel, "-initrd", guest.image, "-append", guest.cmdline(), *extra])
+
+
+def doppel_binary():
+    """The build that is measured: the release build, or what DOPPEL names."""
+    binary = Path(os.environ.get("DOPPEL", ROOT / "build" / "release" / "doppel"))
+    if not binary.exists():
+        raise Missing(f"{binary} is not built; run make build")
+    return binary
+
+
+def doppel_engines():
+    """The engines that this build of doppel has, by what its help says."""
+    done = subprocess.run((doppel_binary(), "run", "--help"), capture_output=True, text=True, check=False)
+    match = re.search(r"--engine TEXT\s+(.*)", done.stdout)
+    return [name for name in re.findall(r"\w+", match[1]) if name not in ("auto", "or")] if match else []
 
 
 def start_doppel(engine):
     """A function that starts doppel with one engine."""
-    def start(_work, image):
-        binary = Path(os.environ.get("DOPPEL", ROOT / "build" / "release" / "doppel"))
-        if not binary.exists():
-            raise Missing("build/release/doppel is not built; run make build")
+    def start(guest, extra=(), kernel=GUEST / "vmlinuz"):
+        binary = doppel_binary()
+        if engine != "auto" and engine not in doppel_engines():
+            raise Missing(f"engine {engine} is not built in")
         return start_piped([
-            str(binary), "run", "--kernel", str(GUEST / "vmlinuz"), "--initrd", str(image), "--cmdline", CMDLINE,
-            "--memory", f"{MEMORY_MIB}M", "--cpus", "1", "--engine", engine, "--stats"])
+            binary, "run", "--kernel", kernel, "--initrd", guest.image, "--cmdline", guest.cmdline(),
+            "--memory", f"{MEMORY_MIB}M", "--engine", engine, "--stats", *extra])
     return start
 
 
-def bootable_iso(work, image):
+def start_uml(guest):
+    """User Mode Linux: Debian's kernel for it, a process that traces the guest's processes."""
+    require("linux.uml")
+    console = "con=null con0=null,fd:1 ssl=null quiet panic=-1"
+    return start_piped(["linux.uml", f"mem={MEMORY_MIB}M", f"initrd={guest.image}",
+                        *guest.cmdline(console).split()])
+
+
+def bootable_iso(guest):
     """A CD image with isolinux, the kernel and the initramfs: Bochs has no loader of its own."""
     require("xorriso")
     loader = Path("/usr/lib/ISOLINUX/isolinux.bin")
     module = Path("/usr/lib/syslinux/modules/bios/ldlinux.c32")
     if not (loader.exists() and module.exists()):
         raise Missing("isolinux or syslinux-common is not installed; run tools/install-deps bench")
-    tree = work / "iso"
+    tree = guest.work / "iso"
     (tree / "isolinux").mkdir(parents=True)
     for source, target in ((loader, "isolinux/isolinux.bin"), (module, "isolinux/ldlinux.c32"),
-                           (GUEST / "vmlinuz", "vmlinuz"), (image, "guest.img")):
+                           (GUEST / "vmlinuz", "vmlinuz"), (guest.image, "guest.img")):
         shutil.copyfile(source, tree / target)
-    (tree / "isolinux/isolinux.cfg").write_text(ISOLINUX.format(cmdline=CMDLINE))
-    iso = work / "guest.iso"
+    (tree / "isolinux/isolinux.cfg").write_text(ISOLINUX.format(cmdline=guest.cmdline()))
+    iso = guest.work / "guest.iso"
     subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", str(iso), "-b", "isolinux/isolinux.bin",
                     "-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
                     str(tree)], check=True, capture_output=True)
@@ -130,13 +181,14 @@ def record(descriptor, file):
         pass
 
 
-def start_bochs(work, image):
+def start_bochs(guest):
     """Bochs in a pseudo-terminal; its serial port is a FIFO. Debian's build waits in its debugger for `c`."""
     require("bochs")
+    work = guest.work
     fifo = work / "console"
     os.mkfifo(fifo)
     config = work / "bochsrc"
-    config.write_text(BOCHSRC.format(memory=MEMORY_MIB, iso=bootable_iso(work, image), console=fifo,
+    config.write_text(BOCHSRC.format(memory=MEMORY_MIB, iso=bootable_iso(guest), console=fifo,
                                      log=work / "bochs.log"))
     commands = work / "commands"
     commands.write_text("c\n")
@@ -150,14 +202,18 @@ def start_bochs(work, image):
     return Started(process, console, screen)
 
 
-def start_counted(work, image):
+def start_counted(guest):
     """QEMU with one nanosecond of guest time for each instruction: counts, not speed."""
-    return start_qemu(work, image, ("-icount", "shift=0,sleep=off"))
+    return start_qemu(guest, ("-icount", "shift=0,sleep=off"))
 
 
 PEERS = {
     "native": start_native,
     "doppel-interp": start_doppel("interp"),
+    "doppel-jit": start_doppel("jit"),
+    "doppel-kvm": start_doppel("kvm"),
     "qemu-tcg": start_qemu,
+    "uml": start_uml,
     "bochs": start_bochs,
 }
+ASKED_FOR = ("doppel-kvm", "bochs")  # only when they are named: KVM is no translator, Bochs is slow

@@ -8,6 +8,7 @@
 
 #include "boot/test_image.h"
 #include "boot/test_pack.h"
+#include "net/net_recording.h"
 #include "state/state_buffer.h"
 #include "state_sample.h"
 
@@ -69,6 +70,18 @@ void write_packets(const std::string& root) {
   write_seed(root, "gdb_packet_fuzz", "bare", {bare.begin(), bare.end()});
 }
 
+void write_recordings(const std::string& root) {
+  const std::string folder = root + "/net_recording_fuzz";
+  ::mkdir(folder.c_str(), 0755);
+  auto writer = NetRecordingWriter::create(folder + "/session", {.limits = {.mtu = 1500}});
+  if (!writer) return;
+  std::vector<u8> frame(60, 0x5a);
+  writer->add_sent({Nanoseconds(10), chain_frame(0, {}, frame)});
+  writer->add_frame(Nanoseconds(20'000), {}, frame);
+  writer->add_link(Nanoseconds(40'000), false);
+  writer->add_end(Nanoseconds(50'000));
+}
+
 }  // namespace
 }  // namespace doppel
 
@@ -81,5 +94,6 @@ int main(int argc, char** argv) {
   doppel::write_others(argv[1]);
   doppel::write_states(argv[1]);
   doppel::write_packets(argv[1]);
+  doppel::write_recordings(argv[1]);
   return 0;
 }

@@ -9,8 +9,12 @@
 #include "devices/virtio_balloon.h"
 #include "devices/virtio_block.h"
 #include "devices/virtio_console.h"
+#include "devices/virtio_fs.h"
 #include "devices/virtio_net.h"
 #include "devices/virtio_rng.h"
+#include "devices/virtio_vsock.h"
+#include "fuzz/vhost_peer.h"
+#include "fuzz/vsock_peer.h"
 
 namespace doppel::fuzz {
 
@@ -94,61 +98,96 @@ class MemoryNet final : public NetBackend {
   u64 sum_ = 0;
 };
 
-// One device, and the parts of it that the outside can move.
+// What devices stand on. Everything outlives them.
+struct World {
+  GuestMemory& memory;
+  TimerQueue& timers;
+  EventLoop& loop;
+  FuzzedDataProvider& input;
+};
+
+// One device, and the parts of it that the outside can move. No device: what it needs refused it.
 struct Target {
-  std::unique_ptr<VirtioDevice> device;
+  std::unique_ptr<VirtioDevice> device = nullptr;
   MemoryDisk* disk = nullptr;
   MemoryNet* net = nullptr;
   VirtioConsole* console = nullptr;
   VirtioBalloon* balloon = nullptr;
+  std::unique_ptr<VsockPeer> vsock = nullptr;
+  std::unique_ptr<VhostPeer> daemon = nullptr;
 };
 
-inline Target make_block(TimerQueue& timers, bool completes_at_once) {
+inline Target make_rng(World& world) {
+  const RateLimit limit =
+      world.input.ConsumeBool() ? RateLimit{.per_second = 1000, .burst = 100} : RateLimit{};
+  return {.device = std::make_unique<VirtioRng>(world.timers, limit)};
+}
+
+inline Target make_block(World& world) {
+  const bool completes_at_once = world.input.ConsumeBool();
   auto disk = std::make_unique<MemoryDisk>(completes_at_once);
   MemoryDisk* view = disk.get();
   const VirtioBlockConfig config{
       .serial = "fuzz", .queues = 2, .bandwidth = completes_at_once ? 0 : 100'000u};
-  return {.device = std::make_unique<VirtioBlock>(std::move(disk), config, timers), .disk = view};
+  return {.device = std::make_unique<VirtioBlock>(std::move(disk), config, world.timers), .disk = view};
 }
 
-inline Target make_net(TimerQueue& timers) {
+inline Target make_net(World& world) {
   auto net = std::make_unique<MemoryNet>();
   MemoryNet* view = net.get();
   const VirtioNetSettings settings{.mac = {2, 0, 0, 0, 0, 1}, .queue_pairs = 2};
-  return {.device = std::make_unique<VirtioNet>(settings, std::move(net), timers), .net = view};
+  return {.device = std::make_unique<VirtioNet>(settings, std::move(net), world.timers), .net = view};
 }
 
-inline Target make_console(TimerQueue& timers) {
+inline Target make_console(World& world) {
   auto console = std::make_unique<VirtioConsole>(
-      std::vector<ConsolePortConfig>{{.name = "main", .is_console = true}, {.name = "agent"}}, timers);
+      std::vector<ConsolePortConfig>{{.name = "main", .is_console = true}, {.name = "agent"}}, world.timers);
   VirtioConsole* view = console.get();
   return {.device = std::move(console), .console = view};
 }
 
-inline Target make_balloon(TimerQueue& timers) {
-  auto balloon = std::make_unique<VirtioBalloon>(BalloonConfig{.target_pages = 100}, timers);
+inline Target make_balloon(World& world) {
+  auto balloon = std::make_unique<VirtioBalloon>(BalloonConfig{.target_pages = 100}, world.timers);
   VirtioBalloon* view = balloon.get();
   return {.device = std::move(balloon), .balloon = view};
 }
 
-inline Target make_target(unsigned kind, TimerQueue& timers) {
-  switch (kind) {
-    case 0:
-      return {.device = std::make_unique<VirtioRng>(timers, RateLimit{})};
-    case 1:
-      return {.device = std::make_unique<VirtioRng>(timers, RateLimit{.per_second = 1000, .burst = 100})};
-    case 2:
-      return make_console(timers);
-    case 3:
-      return make_balloon(timers);
-    case 4:
-      return make_block(timers, true);
-    case 5:
-      return make_block(timers, false);
-    default:
-      return make_net(timers);
-  }
+inline Target make_vsock(World& world) {
+  auto peer = std::make_unique<VsockPeer>();
+  auto device = VirtioVsock::create({.path = peer->path(), .guest_cid = VsockPeer::kGuestCid}, world.loop);
+  VERIFY(device.has_value());
+  return {.device = std::move(*device), .vsock = std::move(peer)};
 }
-inline constexpr unsigned kTargetKinds = 7;
+
+// A daemon that is honest or not; one that is not may not even get as far as a device.
+inline Target make_fs(World& world) {
+  constexpr u64 kUsual = u64{1} << 32 | u64{1} << 30;
+  VhostPeer::Nature nature{.features = kUsual};
+  if (world.input.ConsumeIntegralInRange(0, 3) == 0) {
+    nature = {.features = world.input.ConsumeBool() ? kUsual : world.input.ConsumeIntegral<u64>(),
+              .good_answers = world.input.ConsumeIntegralInRange(0u, 6u),
+              .then = world.input.ConsumeEnum<VhostPeer::Manner>()};
+  }
+  Target target;
+  target.daemon = std::make_unique<VhostPeer>(nature);
+  auto daemon = VhostUser::over("fuzz", target.daemon->client());
+  if (!daemon) return target;
+  auto device = VirtioFs::create("fuzz", std::move(*daemon), world.memory, world.loop);
+  if (device) target.device = std::move(*device);
+  return target;
+}
+
+// One for each row of the registry, by its option; a unit test of devices/ compares them.
+struct TargetKind {
+  std::string_view option;
+  Target (*make)(World& world);
+};
+inline constexpr auto kTargetKinds = std::to_array<TargetKind>({{"--disk", make_block},
+                                                                {"--net", make_net},
+                                                                {"--vsock", make_vsock},
+                                                                {"--share", make_fs},
+                                                                {"--rng", make_rng},
+                                                                {"--balloon", make_balloon},
+                                                                {"--console", make_console}});
 
 }  // namespace doppel::fuzz

@@ -1,8 +1,9 @@
-// Fuzzes every virtio device behind both transports: registers, rings, descriptors, configuration, time,
-// state.
+// Fuzzes every virtio device behind both transports: registers, rings, descriptors, PCI configuration and
+// MSI-X, device configuration, time, state, and what stands behind the device.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include "base/fake_inputs.h"
+#include "base/log.h"
 #include "bus/bus_fakes.h"
 #include "fuzz/virtio_devices.h"
 #include "state/state_buffer.h"
@@ -28,7 +29,12 @@ class Attack {
  public:
   explicit Attack(FuzzedDataProvider& input)
       : input_(input), memory_(*GuestMemory::create(kRam)), timers_(inputs_) {
-    target_ = make_target(input.ConsumeIntegralInRange(0u, kTargetKinds - 1), timers_);
+    World world{*memory_, timers_, *loop_, input};
+    const TargetKind& kind =
+        kTargetKinds[input.ConsumeIntegralInRange<std::size_t>(0, kTargetKinds.size() - 1)];
+    target_ = kind.make(world);
+    option_ = kind.option;
+    if (!target_.device) return;
     const VirtioOptions options{.has_packed = true};
     if (input.ConsumeBool()) {
       pci_ = std::make_unique<VirtioPci>(*memory_, std::move(target_.device), options);
@@ -43,6 +49,7 @@ class Attack {
   }
 
   void run() {
+    if (!pci_ && !mmio_) return;
     start_driver();
     for (unsigned step = 0; step < kMostSteps && input_.remaining_bytes() != 0; ++step) {
       one_step();
@@ -57,7 +64,7 @@ class Attack {
   BusDevice& registers() { return pci_ ? *pci_->function().bar(0).device : *mmio_; }
 
   void one_step() {
-    switch (input_.ConsumeIntegralInRange(0, 15)) {
+    switch (input_.ConsumeIntegralInRange(0, 18)) {
       case 0:
         return start_driver();
       case 1:
@@ -83,6 +90,10 @@ class Attack {
         return pass_time();
       case 14:
         return reload();
+      case 15:
+        return access_msix();
+      case 16:
+        return pause();
       default:
         return act_from_outside();
     }
@@ -121,13 +132,49 @@ class Attack {
 
   void access_configuration() {
     if (!pci_) return access_registers();
-    const u64 offset = input_.ConsumeIntegralInRange<u64>(0, 0xff);
+    const u64 offset = input_.ConsumeIntegralInRange<u64>(0, input_.ConsumeBool() ? 0xff : 0xfff);
     const unsigned size = 1u << input_.ConsumeIntegralInRange(0, 2);
     if (input_.ConsumeBool()) {
-      bus_test::write_config(pci_->function(), align_down(offset, size), size, any_value());
+      const u64 value = input_.ConsumeBool() ? any_value() : input_.ConsumeIntegral<u32>();
+      bus_test::write_config(pci_->function(), align_down(offset, size), size, value);
     } else {
       bus_test::read_config(pci_->function(), align_down(offset, size), size);
     }
+  }
+
+  // Vector table, pending bits and, to have any effect, the capability's control word.
+  void access_msix() {
+    if (!pci_) return;
+    PciFunction& function = pci_->function();
+    const PciBar& bar = function.bar(VirtioPci::kMsixBar);
+    const unsigned size = 4u << input_.ConsumeIntegralInRange(0, 1);
+    const u64 offset = align_down(input_.ConsumeIntegralInRange<u64>(0, bar.size - 8), size);
+    switch (input_.ConsumeIntegralInRange(0, 3)) {
+      case 0:
+        bus_test::read(*bar.device, offset, size);
+        return;
+      case 1:
+        bus_test::write_config(function, msix_control(), 2, input_.ConsumeIntegral<u16>());
+        return;
+      default:
+        bus_test::write(*bar.device, offset % 0x80, size, any_value());
+    }
+  }
+
+  u64 msix_control() {
+    constexpr u8 kMsixCapability = 0x11;
+    u64 at = bus_test::read_config(pci_->function(), 0x34, 1);
+    for (int i = 0; i < 48 && at != 0; ++i) {
+      if (bus_test::read_config(pci_->function(), at, 1) == kMsixCapability) return at + 2;
+      at = bus_test::read_config(pci_->function(), at + 1, 1);
+    }
+    return 0;
+  }
+
+  void pause() {
+    component().pause();
+    act_from_outside();
+    component().resume();
   }
 
   void write_memory() {
@@ -143,11 +190,35 @@ class Attack {
     return piece;
   }
 
+  // What a driver would send: deep states of devices that answer for others need it.
+  bool send_sensible_buffer() {
+    unsigned queue = 1;
+    std::vector<TestPiece> pieces;
+    if (target_.vsock != nullptr && input_.ConsumeBool()) {
+      const std::string packet = VsockPeer::packet(input_);
+      memory_->write(GuestPhys(0x2000), {reinterpret_cast<const u8*>(packet.data()), packet.size()});
+      pieces = {{GuestPhys(0x2000), static_cast<u32>(packet.size() + input_.ConsumeIntegral<u8>()), false}};
+    } else if (target_.vsock != nullptr) {
+      queue = 0;
+      pieces = {{GuestPhys(0x3000), 44u + input_.ConsumeIntegral<u8>(), true}};
+    } else if (target_.daemon != nullptr) {
+      queue = input_.ConsumeIntegralInRange(0u, 1u);
+      pieces = {{GuestPhys(0x2000), 40, false},
+                {GuestPhys(0x3000), 16u + input_.ConsumeIntegral<u8>(), true}};
+    } else {
+      return false;
+    }
+    if (allocated_ < kMiB) driver_->ring(queue).add(pieces, input_.ConsumeBool());
+    allocated_ += 16 * pieces.size();
+    core().notify(queue);
+    return true;
+  }
+
   // A request whose first bytes are the fuzzer's, then pieces by chance.
   void send_buffer() {
-    if (!is_started_) return;
+    if (!is_started_ || (input_.ConsumeBool() && send_sensible_buffer())) return;
     const unsigned queue = input_.ConsumeIntegralInRange(0u, core().queue_count() - 1);
-    const std::string head = input_.ConsumeBytesAsString(input_.ConsumeIntegralInRange<std::size_t>(0, 32));
+    const std::string head = input_.ConsumeBytesAsString(input_.ConsumeIntegralInRange<std::size_t>(0, 64));
     const GuestPhys at(0x100 * u64{input_.ConsumeIntegralInRange<u8>(0, 15)});
     memory_->write(at, {reinterpret_cast<const u8*>(head.data()), head.size()});
     std::vector<TestPiece> pieces;
@@ -187,7 +258,10 @@ class Attack {
     }
     StateLoader loader(state);
     component().visit_state(loader);
-    VERIFY(is_damaged || !loader.has_failed());
+    if (loader.has_failed() && !is_damaged) {
+      LOG_ERROR("{} does not load what it saved: {}", option_, loader.finish().error().message);
+      std::abort();
+    }
     if (loader.has_failed()) {
       component().reset();
       is_started_ = false;
@@ -208,15 +282,22 @@ class Attack {
       target_.balloon->set_target_pages(input_.ConsumeIntegral<u8>());
       target_.balloon->begin_free_page_hints([](GuestPhys, u64) {});
     }
+    if (target_.vsock != nullptr) target_.vsock->act(input_);
+    if (target_.daemon != nullptr) target_.daemon->act(input_);
+    loop_->dispatch_ready();
   }
 
   FuzzedDataProvider& input_;
   std::unique_ptr<GuestMemory> memory_;
+  std::mutex lock_;
+  std::unique_lock<std::mutex> held_{lock_};
+  std::unique_ptr<EventLoop> loop_ = std::move(*EventLoop::create(lock_));  // never started
   FakeInputs inputs_;
   TimerQueue timers_;
   bus_test::FakeLine line_;
   bus_test::FakeMessages messages_;
   Target target_;
+  std::string_view option_;
   std::unique_ptr<VirtioPci> pci_;
   std::unique_ptr<VirtioMmio> mmio_;
   std::unique_ptr<TestDriver> driver_;

@@ -57,29 +57,37 @@ void EventLoop::wake() {
 }
 
 void EventLoop::run() {
-  std::vector<pollfd> waits;
-  std::vector<std::size_t> starts;  // of each poller's entries in `waits`
   std::unique_lock lock(lock_);
-  while (!is_stopping_) {
-    std::erase(pollers_, nullptr);
-    waits.assign(1, {wake_fd_.get(), POLLIN, 0});
-    starts.clear();
-    int timeout = -1;
-    for (std::size_t i = 0; i < pollers_.size(); ++i) {
-      starts.push_back(waits.size());
-      const int wanted = pollers_[i] == nullptr ? -1 : pollers_[i]->prepare(waits);
-      if (wanted >= 0) timeout = timeout < 0 ? wanted : std::min(timeout, wanted);
-    }
-    starts.push_back(waits.size());
-    lock.unlock();
-    std::ignore = ::poll(waits.data(), waits.size(), timeout);
-    u64 count = 0;
-    if (waits[0].revents != 0) std::ignore = ::read(wake_fd_.get(), &count, sizeof(count));
-    lock.lock();
-    for (std::size_t i = 0; i + 1 < starts.size() && !is_stopping_; ++i) {
-      const std::span<const pollfd> own(waits.data() + starts[i], starts[i + 1] - starts[i]);
-      if (pollers_[i] != nullptr) pollers_[i]->dispatch(own);
-    }
+  while (!is_stopping_) turn(lock, true);
+}
+
+void EventLoop::dispatch_ready() {
+  VERIFY(!thread_.joinable());
+  is_stopping_ = false;
+  std::unique_lock lock(lock_, std::adopt_lock);
+  turn(lock, false);
+  lock.release();
+}
+
+void EventLoop::turn(std::unique_lock<std::mutex>& lock, bool may_wait) {
+  std::erase(pollers_, nullptr);
+  waits_.assign(1, {wake_fd_.get(), POLLIN, 0});
+  starts_.clear();
+  int timeout = may_wait ? -1 : 0;
+  for (std::size_t i = 0; i < pollers_.size(); ++i) {
+    starts_.push_back(waits_.size());
+    const int wanted = pollers_[i] == nullptr ? -1 : pollers_[i]->prepare(waits_);
+    if (wanted >= 0) timeout = timeout < 0 ? wanted : std::min(timeout, wanted);
+  }
+  starts_.push_back(waits_.size());
+  lock.unlock();
+  std::ignore = ::poll(waits_.data(), waits_.size(), timeout);
+  u64 count = 0;
+  if (waits_[0].revents != 0) std::ignore = ::read(wake_fd_.get(), &count, sizeof(count));
+  lock.lock();
+  for (std::size_t i = 0; i + 1 < starts_.size() && !is_stopping_; ++i) {
+    const std::span<const pollfd> own(waits_.data() + starts_[i], starts_[i + 1] - starts_[i]);
+    if (pollers_[i] != nullptr) pollers_[i]->dispatch(own);
   }
 }
 

@@ -42,6 +42,10 @@ class EventLoop {
   // Returns once no callback runs any more. Must not hold the lock.
   void stop();
 
+  // Runs what is ready now, without waiting, on the calling thread, which holds the lock: for those who have
+  // the callbacks at instants of their own choice. Not between start() and stop().
+  void dispatch_ready();
+
   // A poller removes itself before it goes.
   void add(Poller& poller);
   void remove(Poller& poller);
@@ -51,10 +55,14 @@ class EventLoop {
  private:
   EventLoop(std::mutex& lock, UniqueFd wake_fd);
   void run();
+  void turn(std::unique_lock<std::mutex>& lock, bool may_wait);
 
   std::mutex& lock_;
   UniqueFd wake_fd_;  // an eventfd
   std::vector<Poller*> pollers_;
+  // Of the turn that runs: what is waited for, and where each poller's entries begin.
+  std::vector<pollfd> waits_;
+  std::vector<std::size_t> starts_;
   bool is_stopping_ = false;
   std::thread thread_;
 };

@@ -80,5 +80,22 @@ TEST_F(EventLoopTest, StopsAndStartsAgain) {
   watch.reset();
 }
 
+TEST(EventLoopByHand, RunsWhatIsReadyAndDoesNotWait) {
+  std::mutex lock;
+  const std::unique_lock held(lock);
+  const auto loop = std::move(*EventLoop::create(lock));
+  int fds[2];
+  ASSERT_EQ(::pipe(fds), 0);
+  const UniqueFd read_end(fds[0]);
+  const UniqueFd write_end(fds[1]);
+  int calls = 0;
+  const FdWatch watch(*loop, read_end.get(), POLLIN, [&](short) { ++calls; });
+  loop->dispatch_ready();
+  EXPECT_EQ(calls, 0);
+  ASSERT_EQ(::write(write_end.get(), "x", 1), 1);
+  loop->dispatch_ready();
+  EXPECT_EQ(calls, 1);
+}
+
 }  // namespace
 }  // namespace doppel

@@ -64,6 +64,9 @@ class BlockBackend {
   // Forgets every request: none completes, and once this returns nothing touches their memory. May wait for
   // the host.
   virtual void abandon() = 0;
+  // Bytes of requests that it copied from one place of this process to another so far; none when the host
+  // transfers from and to guest RAM.
+  virtual u64 copied_bytes() const { return 0; }
 };
 
 }  // namespace doppel

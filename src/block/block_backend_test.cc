@@ -71,6 +71,12 @@ TEST_P(BlockBackendTest, ReadsWhatWasWritten) {
   EXPECT_THAT(read(12288, 4096), Each(0));
 }
 
+TEST_P(BlockBackendTest, OnlyANetworkDisksBytesAreCopied) {
+  fill(8192, 4096, 0x5a);
+  read(8192, 8192);
+  EXPECT_EQ(backend->copied_bytes(), GetParam().is_nbd ? 12288u : 0u);
+}
+
 TEST_P(BlockBackendTest, TheHostsFileHasTheBytesAfterAFlush) {
   fill(kDiskSize - 4096, 4096, 0x77);
   EXPECT_EQ(run({.operation = BlockOperation::kFlush}), BlockStatus::kOk);

@@ -176,6 +176,7 @@ i64 NbdBackend::issue(const BlockRequest& request, Chunk& chunk) {
     case BlockOperation::kWrite:
       chunk.buffer.resize(kChunkSize);
       copy_memory(request.memory, chunk.offset, std::span(chunk.buffer).first(chunk.length), false);
+      copied_ += chunk.length;
       return nbd_aio_pwrite(nbd_, chunk.buffer.data(), chunk.length, offset, done, 0);
     case BlockOperation::kFlush:
       // A server without flush keeps nothing back.
@@ -201,6 +202,7 @@ void NbdBackend::command_completed(Chunk& chunk, int error) {
     if (job->error == 0) job->error = error;
   } else if (job->request->operation == BlockOperation::kRead) {
     copy_memory(job->request->memory, chunk.offset, std::span(chunk.buffer).first(chunk.length), true);
+    copied_ += chunk.length;
   }
 }
 

@@ -32,6 +32,7 @@ class NbdBackend final : public BlockBackend, private Poller {
   void flush_submissions() override;
   void drain() override;
   void abandon() override;
+  u64 copied_bytes() const override { return copied_; }
 
  private:
   static constexpr u64 kChunkSize = 256 * kKiB;
@@ -85,6 +86,7 @@ class NbdBackend final : public BlockBackend, private Poller {
   short polled_events_ = 0;  // what the loop waits for
   bool has_lost_server_ = false;
   bool has_completed_ = false;  // since the last batch_completed()
+  u64 copied_ = 0;              // between buffers and guest RAM
   LogSite errors_;
 };
 

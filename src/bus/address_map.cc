@@ -9,6 +9,9 @@ namespace doppel {
 namespace {
 
 constexpr MetricKind kAccesses{"bus_accesses", "Accesses to ports and device memory by device."};
+constexpr MetricKind kTime{
+    "bus_access_time", "Host time in exits by the device that was accessed, from the exits that are timed.",
+    MetricUnit::kNanoseconds};
 
 }  // namespace
 
@@ -19,8 +22,20 @@ Result<void> AddressMap::add(u64 base, u64 size, BusDevice& device, std::string 
   const bool hits_previous =
       next != ranges_.begin() && std::prev(next)->base + (std::prev(next)->size - 1) >= base;
   if (hits_next || hits_previous) return fail("bus range '{}' at {:#x} overlaps another", label, base);
-  ranges_.insert(next, Range{base, size, &device, std::move(label)});
+  ranges_.insert(next, Range{base, size, &device, &account_of(std::move(label))});
   return {};
+}
+
+AddressMap::Account& AddressMap::account_of(std::string label) {
+  const auto found = std::ranges::find(accounts_, label, &Account::label);
+  return found != accounts_.end() ? *found : accounts_.emplace_back(Account{std::move(label)});
+}
+
+AddressMap::Account& AddressMap::account_of(u64 address, u64 size) {
+  Range* range = find(address, size);
+  // An access that straddles ranges is its first byte's.
+  if (range == nullptr) range = find(address, 1);
+  return range != nullptr ? *range->account : nobody_;
 }
 
 void AddressMap::remove(u64 base) {
@@ -37,47 +52,45 @@ AddressMap::Range* AddressMap::find(u64 address, u64 size) {
 
 void AddressMap::read(u64 address, std::span<u8> data) {
   if (Range* range = find(address, data.size())) {
-    ++range->reads;
+    ++range->account->read.count;
     return range->device->read(address - range->base, data);
   }
   if (data.size() > 1) {
     for (std::size_t i = 0; i < data.size(); ++i) read(address + i, data.subspan(i, 1));
     return;
   }
-  ++unclaimed_accesses_;
+  ++nobody_.read.count;
   LOG_GUEST("bus read at {:#x}: nobody answers", address);
   data[0] = 0xff;
 }
 
 void AddressMap::write(u64 address, std::span<const u8> data) {
   if (Range* range = find(address, data.size())) {
-    ++range->writes;
+    ++range->account->write.count;
     return range->device->write(address - range->base, data);
   }
   if (data.size() > 1) {
     for (std::size_t i = 0; i < data.size(); ++i) write(address + i, data.subspan(i, 1));
     return;
   }
-  ++unclaimed_accesses_;
+  ++nobody_.write.count;
   LOG_GUEST("bus write at {:#x}: nobody answers", address);
 }
 
 void AddressMap::add_metrics(MetricList& list, std::string_view bus) const {
-  const std::string name(bus);
-  for (const Range& range : ranges_) {
-    list.add(kAccesses, range.reads,
-             {{"bus", name},
-              {"device", range.label},
-              {"address", fmt::format("{:#x}", range.base)},
-              {"access", "read"}});
-    list.add(kAccesses, range.writes,
-             {{"bus", name},
-              {"device", range.label},
-              {"address", fmt::format("{:#x}", range.base)},
-              {"access", "write"}});
+  const auto add = [&](const Account& account, std::string_view access, const Direction& direction) {
+    const std::string name(bus);
+    const std::string word(access);
+    list.add(kAccesses, direction.count, {{"bus", name}, {"device", account.label}, {"access", word}});
+    list.add(kTime, static_cast<u64>(direction.time.count()),
+             {{"bus", name}, {"device", account.label}, {"access", word}});
+  };
+  for (const Account& account : accounts_) {
+    add(account, "read", account.read);
+    add(account, "write", account.write);
   }
-  list.add(kAccesses, unclaimed_accesses_,
-           {{"bus", name}, {"device", "nobody"}, {"address", ""}, {"access", "any"}});
+  add(nobody_, "read", nobody_.read);
+  add(nobody_, "write", nobody_.write);
 }
 
 }  // namespace doppel

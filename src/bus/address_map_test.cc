@@ -144,9 +144,44 @@ TEST(AddressMap, CountsAccessesByDevice) {
   read(map, 0x104, 4);
   MetricList list;
   map.add_metrics(list, "port");
-  EXPECT_NE(list.prometheus_text().find("device=\"clock\",address=\"0x100\",access=\"read\"} 2"),
-            std::string::npos);
-  EXPECT_NE(list.prometheus_text().find("access=\"write\"} 0"), std::string::npos);
+  EXPECT_NE(list.prometheus_text().find("device=\"clock\",access=\"read\"} 2"), std::string::npos);
+  EXPECT_NE(list.prometheus_text().find("device=\"clock\",access=\"write\"} 0"), std::string::npos);
+}
+
+// The values of one kind, in the order of the list.
+std::vector<u64> values(const AddressMap& map, std::string_view kind, std::string_view device) {
+  MetricList list;
+  map.add_metrics(list, "port");
+  std::vector<u64> found;
+  for (const MetricList::Metric& metric : list.all()) {
+    if (metric.kind.name == kind && metric.labels[1].value == device) found.push_back(metric.value);
+  }
+  return found;
+}
+using Values = std::vector<u64>;
+
+TEST(AddressMap, TimeIsChargedToTheDeviceAndDirection) {
+  Bench bench;
+  bench.map.charge_read(0x104, 4, Nanoseconds(10));
+  bench.map.charge_write(0x110, 1, Nanoseconds(20));
+  bench.map.charge_write(0x10e, 4, Nanoseconds(5));
+  bench.map.charge_read(0x500, 4, Nanoseconds(7));
+  EXPECT_EQ(values(bench.map, "bus_access_time", "low"), (Values{10, 5}));
+  EXPECT_EQ(values(bench.map, "bus_access_time", "high"), (Values{0, 20}));
+  EXPECT_EQ(values(bench.map, "bus_access_time", "nobody"), (Values{7, 0}));
+}
+
+TEST(AddressMap, AccountsOfADeviceStayWhenItMoves) {
+  Bench bench;
+  read(bench.map, 0x100, 1);
+  bench.map.remove(0x100);
+  ASSERT_TRUE(bench.map.add(0x200, 0x10, bench.low, "low"));
+  ASSERT_TRUE(bench.map.add(0x300, 0x10, bench.low, "low"));
+  read(bench.map, 0x200, 1);
+  write(bench.map, 0x300, 1, 0);
+  write(bench.map, 0x100, 1, 0);
+  EXPECT_EQ(values(bench.map, "bus_accesses", "low"), (Values{2, 1}));
+  EXPECT_EQ(values(bench.map, "bus_accesses", "nobody"), (Values{0, 1}));
 }
 
 }  // namespace

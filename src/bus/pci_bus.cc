@@ -39,6 +39,7 @@ Result<void> PciBus::plug(PciFunction& function, unsigned device, unsigned numbe
   slot->bus = this;
   slot->function = &function;
   slot->device = device;
+  slot->label = fmt::format("{} {:02x}.{}", function.name(), device, number);
   if (function.has_interrupt_pin()) {
     function.set_power_on_interrupt_line(resources_.legacy_irqs[PciResources::legacy_line_of(device)]);
   }
@@ -98,16 +99,17 @@ void PciBus::map_bars() {
   mappings_.clear();
   for (const std::unique_ptr<Slot>& slot : slots_) {
     if (slot == nullptr) continue;
-    for (unsigned i = 0; i < pci::kBarCount; ++i) map_bar(*slot->function, i);
+    for (unsigned i = 0; i < pci::kBarCount; ++i) map_bar(*slot, i);
   }
 }
 
-void PciBus::map_bar(PciFunction& function, unsigned index) {
+void PciBus::map_bar(const Slot& slot, unsigned index) {
+  PciFunction& function = *slot.function;
   const std::optional<u64> address = function.decoded_address(index);
   if (!address) return;
   const PciBar& bar = function.bar(index);
   AddressMap& map = bar.is_io() ? ports_ : memory_;
-  if (map.add(*address, bar.size, *bar.device, "pci")) {
+  if (map.add(*address, bar.size, *bar.device, slot.label)) {
     mappings_.push_back({&map, *address});
   } else {
     LOG_GUEST("pci: base address register {} at {:#x} overlaps another range", index, *address);

@@ -70,6 +70,7 @@ class PciBus {
     PciBus* bus = nullptr;
     PciFunction* function = nullptr;
     unsigned device = 0;
+    std::string label;  // for statistics: "name device.function"
     bool is_asserted = false;
   };
   struct Mapping {
@@ -81,7 +82,7 @@ class PciBus {
   Result<void> assign_addresses(PciFunction& function);
   Result<u64> allocate(const PciBar& bar);
   void map_bars();
-  void map_bar(PciFunction& function, unsigned index);
+  void map_bar(const Slot& slot, unsigned index);
   void input_changed(unsigned device, bool is_high);
 
   AddressMap& ports_;

@@ -42,7 +42,7 @@ constexpr u64 bar_register(unsigned index) { return kBar0 + 4 * u64{index}; }
 
 }  // namespace
 
-PciFunction::PciFunction(const PciIdentity& identity) {
+PciFunction::PciFunction(const PciIdentity& identity) : name_(identity.name) {
   store_power_on(kVendorId, 2, identity.vendor_id);
   store_power_on(kDeviceId, 2, identity.device_id);
   store_power_on(kRevision, 1, identity.revision);

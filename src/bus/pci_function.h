@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "bus/bus_device.h"
@@ -21,6 +22,7 @@ struct PciIdentity {
   u16 subsystem_vendor_id = 0;
   u16 subsystem_id = 0;
   bool has_interrupt_pin = false;  // INTA#
+  std::string_view name = "pci";   // for statistics; a literal
 };
 
 enum class BarKind : u8 { kMemory32, kMemory64, kMemory64Prefetchable, kIo };
@@ -88,6 +90,7 @@ class PciFunction {
   bool is_bus_master() const { return (command() & pci::kCommandBusMaster) != 0; }
   bool has_interrupt_pin() const { return config_[pci::kInterruptPin] != 0; }
 
+  std::string_view name() const { return name_; }
   const PciBar& bar(unsigned index) const { return bars_[index]; }
   // The address in the register, whether or not it is decoded.
   u64 bar_address(unsigned index) const;
@@ -131,6 +134,7 @@ class PciFunction {
   std::array<PciBar, pci::kBarCount> bars_ = {};
   std::vector<Capability> capabilities_;
   PciConnection connection_;
+  std::string_view name_;
 };
 
 }  // namespace doppel

@@ -3,6 +3,8 @@
 
 #include <cstdio>
 
+#include "base/log.h"
+#include "cli/control_socket.h"
 #include "cli/engine_switcher.h"
 #include "cli/host_cpu_list.h"
 #include "cli/terminal.h"
@@ -25,6 +27,8 @@ int exit_status(const RunResult& result) {
     case RunEnd::kInstructionLimit:
     case RunEnd::kQuit:
       return 0;
+    case RunEnd::kDiverged:
+      return 1;
     case RunEnd::kReset:
       return kStatusReset;
     case RunEnd::kGuestPanic:
@@ -76,6 +80,49 @@ Result<std::unique_ptr<gdb::GdbServer>> start_debugger(Control& control, const R
   return server;
 }
 
+// For commands that nobody waits for.
+void run_and_log(Control& control, const Command& command) {
+  if (const auto done = control.execute(command); !done) LOG_ERROR("{}", done.error().message);
+}
+
+// Null when nobody is to give commands.
+Result<std::unique_ptr<ControlSocket>> start_control_socket(Control& control, const RunOptions& options) {
+  if (options.control.empty()) return nullptr;
+  if (options.clock != "host") {
+    return fail_usage("--control: not with --clock instructions: when commands come is not determined");
+  }
+  std::unique_ptr<ControlSocket> socket = TRY(ControlSocket::create(options.control));
+  socket->start([&control](const Command& command) { return control.execute(command); });
+  return socket;
+}
+
+Result<void> start_terminal(Terminal& terminal, Control& control, const RunOptions& options) {
+  if (!options.statistics_path.empty())
+    terminal.on_report_signal([&] { run_and_log(control, WriteStatistics{options.statistics_path}); });
+  // Typed input has no place in a run that is to repeat exactly.
+  if (options.clock != "host") return {};
+  terminal.on_resize([&](u16 columns, u16 rows) { run_and_log(control, ResizeTerminal{columns, rows}); });
+  return terminal.start(
+      [&](std::span<const u8> typed) { return control.execute(TypeCharacters{typed}).value_or(0); },
+      [&] { run_and_log(control, Quit{}); }, [&] { run_and_log(control, PressPowerButton{}); });
+}
+
+// 0: never.
+Result<u64> parse_switch_period(const std::string& text) {
+  if (text.empty()) return 0;
+  const u64 period = TRY(parse_count("--switch-every", text));
+  if (period == 0 || period > kLongestSwitchPeriod) {
+    return fail_usage("--switch-every {}: give 1 to {} milliseconds", period, kLongestSwitchPeriod);
+  }
+  return period;
+}
+
+// Its thread reaches into the machine, which goes first when a start fails.
+struct TerminalStop {
+  Terminal& terminal;
+  ~TerminalStop() { terminal.stop(); }
+};
+
 void print_results(Control& control, const RunOptions& options) {
   if (options.prints_statistics) print(stderr, control.statistics_text());
   if (options.prints_hash) print(stdout, fmt::format("state hash {:016x}\n", control.state_hash()));
@@ -123,6 +170,10 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--stats-file", options.statistics_path,
                   "Write statistics for Prometheus to this file, on SIGUSR1 and at the end");
   run->add_option("--gdb", options.gdb, "Let gdb attach: tcp:ADDRESS:PORT or unix:PATH");
+  run->add_option("--control", options.control,
+                  "Take commands for the running machine, a line each, at unix:PATH");
+  run->add_flag("--switchable", options.is_switchable,
+                "Prepare the machine for changes between interp and kvm by command");
   run->add_flag("--gdb-wait", options.gdb_waits, "Start stopped, until gdb lets the machine run");
   return run;
 }
@@ -132,14 +183,9 @@ Result<int> run_machine(RunOptions& options) {
   config.memory_bytes = TRY(parse_size(options.memory));
   config.boot.protocol = TRY(parse_boot_protocol(options.protocol));
   config.engine = TRY(parse_engine(options.engine));
-  u64 switch_period = 0;
-  if (!options.switch_every.empty()) {
-    switch_period = TRY(parse_count("--switch-every", options.switch_every));
-    if (switch_period == 0 || switch_period > kLongestSwitchPeriod) {
-      return fail_usage("--switch-every {}: give 1 to {} milliseconds", switch_period, kLongestSwitchPeriod);
-    }
-    config.is_switchable = true;
-  }
+  const u64 switch_period = TRY(parse_switch_period(options.switch_every));
+  // The control socket may ask for the other engine.
+  config.is_switchable = switch_period != 0 || options.is_switchable;
   if (options.clock != "host" && options.clock != "instructions") {
     return fail_usage("--clock {}: give host or instructions", options.clock);
   }
@@ -153,24 +199,21 @@ Result<int> run_machine(RunOptions& options) {
   Terminal terminal;
   WatchingSink console(terminal, options.exit_on);
   Control control = TRY(Control::create(config, console));
-  console.on_found([&] { control.execute(QuitFromConsole{}); });
-  if (!options.statistics_path.empty())
-    terminal.on_report_signal([&] { control.execute(WriteStatistics{options.statistics_path}); });
-  // Typed input has no place in a run that is to repeat exactly.
-  if (config.clock == ClockSource::kHost) {
-    TRY_VOID(terminal.start([&](std::span<const u8> typed) { return control.execute(TypeCharacters{typed}); },
-                            [&] { control.execute(Quit{}); }, [&] { control.execute(PressPowerButton{}); }));
-  }
+  console.on_found([&] { run_and_log(control, QuitFromConsole{}); });
+  const TerminalStop stop{terminal};
+  TRY_VOID(start_terminal(terminal, control, options));
   std::unique_ptr<gdb::GdbServer> debugger = TRY(start_debugger(control, options));
   std::optional<EngineSwitcher> switcher;
   if (switch_period != 0) {
-    switcher.emplace(std::chrono::milliseconds(switch_period), [&] { control.execute(SwitchEngine{}); });
+    switcher.emplace(std::chrono::milliseconds(switch_period), [&] { run_and_log(control, SwitchEngine{}); });
   }
+  std::unique_ptr<ControlSocket> commands = TRY(start_control_socket(control, options));
   const RunResult result = control.run(max_instructions);
+  commands.reset();
   switcher.reset();
   debugger.reset();
   terminal.stop();
-  if (!options.statistics_path.empty()) control.execute(WriteStatistics{options.statistics_path});
+  if (!options.statistics_path.empty()) run_and_log(control, WriteStatistics{options.statistics_path});
   print_results(control, options);
   if (terminal.received_signal() != 0) return kStatusSignal + terminal.received_signal();
   return exit_status(result);

@@ -24,6 +24,8 @@ struct RunOptions {
   std::string statistics_path;  // empty: no file
   std::string gdb;              // where a debugger may attach; empty: nowhere
   bool gdb_waits = false;
+  std::string control;         // where commands are taken; empty: nowhere
+  bool is_switchable = false;  // the engine may be changed by command
   std::string exit_on;
 };
 

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ Result<void> Terminal::start(Typed typed, std::function<void()> quit,
   if (!wake_.is_valid()) return fail("console: eventfd: {}", std::strerror(errno));
   TRY_VOID(watch_signals());
   make_raw();
+  report_size();
   reader_ = std::thread([this] { read_loop(); });
   return {};
 }
@@ -37,6 +39,7 @@ Result<void> Terminal::watch_signals() {
   ::sigemptyset(&watched);
   for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGPWR}) ::sigaddset(&watched, signal);
   if (report_) ::sigaddset(&watched, SIGUSR1);
+  if (resized_) ::sigaddset(&watched, SIGWINCH);
   signals_ = UniqueFd(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_.is_valid()) return fail("console: signalfd: {}", std::strerror(errno));
   ::pthread_sigmask(SIG_BLOCK, &watched, &saved_signals_);
@@ -115,8 +118,15 @@ void Terminal::take_signal() {
   const int signal = static_cast<int>(information.ssi_signo);
   if (signal == SIGPWR) return press_power_button_();
   if (signal == SIGUSR1) return report_();
+  if (signal == SIGWINCH) return report_size();
   received_signal_ = signal;
   quit_();
+}
+
+void Terminal::report_size() {
+  winsize size = {};
+  if (!resized_ || ::ioctl(STDIN_FILENO, TIOCGWINSZ, &size) != 0) return;
+  if (size.ws_col != 0 && size.ws_row != 0) resized_(size.ws_col, size.ws_row);
 }
 
 void Terminal::put(std::span<const u8> characters) {

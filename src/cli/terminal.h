@@ -34,6 +34,8 @@ class Terminal final : public CharacterSink {
   Result<void> start(Typed typed, std::function<void()> quit, std::function<void()> press_power_button);
   // What SIGUSR1 means, on the reading thread; before start().
   void on_report_signal(std::function<void()> callback) { report_ = std::move(callback); }
+  // The size of the terminal on standard input, at start() and when it changes; before start().
+  void on_resize(std::function<void(u16 columns, u16 rows)> callback) { resized_ = std::move(callback); }
   void stop();
   // The signal that made us leave; 0 if none did. After stop().
   int received_signal() const { return received_signal_; }
@@ -49,11 +51,13 @@ class Terminal final : public CharacterSink {
   void handle(std::span<const u8> input);
   void offer_waiting();
   void take_signal();
+  void report_size();
 
   Typed typed_;
   std::function<void()> quit_;
   std::function<void()> press_power_button_;
   std::function<void()> report_;
+  std::function<void(u16 columns, u16 rows)> resized_;
   std::thread reader_;
   UniqueFd wake_;     // eventfd that ends the reader
   UniqueFd signals_;  // signalfd

@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "base/log.h"
 #include "state/state_digest.h"
 
 namespace doppel {
@@ -25,34 +24,49 @@ Result<void> replace_file(const std::string& path, const std::string& text) {
 
 struct Executor {
   Machine& machine;
+  std::mutex& one_at_a_time;
 
-  std::size_t operator()(const TypeCharacters& command) { return machine.console_input(command.characters); }
-  std::size_t operator()(const PressPowerButton&) {
+  Result<std::size_t> operator()(const TypeCharacters& command) {
+    return machine.console_input(command.characters);
+  }
+  Result<std::size_t> operator()(const PressPowerButton&) {
     machine.press_power_button();
     return 0;
   }
-  std::size_t operator()(const Quit&) {
+  Result<std::size_t> operator()(const Quit&) {
     machine.request_quit();
     return 0;
   }
-  std::size_t operator()(const QuitFromConsole&) {
+  Result<std::size_t> operator()(const QuitFromConsole&) {
     machine.stop_soon();
     return 0;
   }
-  std::size_t operator()(const WriteStatistics& command) {
+  Result<std::size_t> operator()(const WriteStatistics& command) {
+    const std::lock_guard lock(one_at_a_time);
     machine.pause();
     MetricList list;
     machine.add_metrics(list);
     machine.resume();
-    const Result<void> done = replace_file(command.path, list.prometheus_text());
-    if (!done) LOG_ERROR("{}", done.error().message);
-    return done ? 1 : 0;
+    TRY_VOID(replace_file(command.path, list.prometheus_text()));
+    return 0;
   }
-  std::size_t operator()(const SwitchEngine& command) {
+  Result<std::size_t> operator()(const SwitchEngine& command) {
+    const std::lock_guard lock(one_at_a_time);
     const Engine other = machine.engine() == Engine::kKvm ? Engine::kInterp : Engine::kKvm;
-    const Result<void> done = machine.switch_engine(command.engine.value_or(other));
-    if (!done) LOG_WARNING("{}", done.error().message);
-    return done ? 1 : 0;
+    TRY_VOID(machine.switch_engine(command.engine.value_or(other)));
+    return 0;
+  }
+  Result<std::size_t> operator()(const SetBalloon& command) {
+    TRY_VOID(machine.set_balloon(command.bytes));
+    return 0;
+  }
+  Result<std::size_t> operator()(const ReadBalloonStatistics& command) {
+    command.out = TRY(machine.balloon_report());
+    return 0;
+  }
+  Result<std::size_t> operator()(const ResizeTerminal& command) {
+    machine.resize_terminal(command.columns, command.rows);
+    return 0;
   }
 };
 
@@ -62,7 +76,9 @@ Result<Control> Control::create(const MachineConfig& config, CharacterSink& cons
   return Control(TRY(Machine::create(config, console)));
 }
 
-std::size_t Control::execute(const Command& command) { return std::visit(Executor{*machine_}, command); }
+Result<std::size_t> Control::execute(const Command& command) {
+  return std::visit(Executor{*machine_, *one_at_a_time_}, command);
+}
 
 std::string Control::statistics_text() {
   MetricList list;

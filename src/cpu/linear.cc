@@ -30,11 +30,10 @@ bool Core::access_linear(u64 va, void* buffer, unsigned size, Access access, Acc
     const u64 raw = va + done;
     const u64 address = is_64bit || is_long_mode ? raw : raw & 0xffffffff;
     if (is_long_mode && !is_canonical(address)) return raise(x86::kVectorGp, 0);
-    const TlbEntry& entry = mmu.table(mode).entry(address);
-    const u64 page = address & ~kPageOffsetMask;
+    const TlbTable& table = mmu.table(mode);
     Piece& piece = pieces[count];
-    if ((access == Access::kWrite ? entry.write_tag : entry.read_tag) == page) {
-      piece.physical = GuestPhys(entry.frame + (address & kPageOffsetMask));
+    if (const u8* host = (access == Access::kWrite ? table.write : table.read).find(address, 1)) {
+      piece.physical = mmu.physical(host);
     } else {
       const Translation translation = mmu.fill(GuestVirt(address), access, mode);
       if (!translation.is_valid) return raise_page_fault(GuestVirt(address), translation.error_code);

@@ -8,19 +8,10 @@
 
 namespace doppel {
 
-TlbTable::TlbTable() : large_regions(0), is_empty(false) { clear(); }
-
-void TlbTable::clear() {
-  if (is_empty) return;
-  std::memset(entries.data(), 0xff, sizeof(entries));
-  large_regions = 0;
-  is_empty = true;
-}
-
 Mmu::Mmu(CpuState& state, GuestMemory& memory, CpuPlatform& platform)
     : state_(state), memory_(memory), platform_(platform) {
-  for (unsigned i = 0; i < kContexts; ++i) contexts_.push_back(std::make_unique<Context>());
-  contexts_[0]->is_used = true;
+  contexts_.resize(kContexts);
+  contexts_[0] = std::make_unique_for_overwrite<Context>();
   flush_all();
 }
 
@@ -29,7 +20,7 @@ u64 Mmu::code_epoch(bool is_user, unsigned half) const {
 }
 
 void Mmu::clear_context(Context& context) {
-  for (TlbTable& table : context.tables) table.clear();
+  for (TlbTable& table : context.space.tables) table.clear();
   context.code.restart(next_epoch_++);
   ++statistics_.flushes;
 }
@@ -40,19 +31,15 @@ void Mmu::switch_context(u64 value) {
   const bool keep = has_pcid && bit(value, 63);
   unsigned chosen = kContexts;
   for (unsigned i = 0; i < kContexts; ++i) {
-    if (contexts_[i]->is_used && contexts_[i]->pcid == pcid) chosen = i;
+    if (contexts_[i] && contexts_[i]->pcid == pcid) chosen = i;
   }
   bool is_fresh = !keep;
   if (chosen == kContexts) {
-    chosen = 0;
-    for (unsigned i = 1; i < kContexts; ++i) {
-      if (contexts_[i]->last_use < contexts_[chosen]->last_use) chosen = i;
-    }
+    chosen = oldest_context();
     is_fresh = true;
   }
   current_ = chosen;
   Context& context = *contexts_[chosen];
-  context.is_used = true;
   context.pcid = pcid;
   context.last_use = ++use_clock_;
   if (is_fresh) clear_context(context);
@@ -65,11 +52,24 @@ void Mmu::switch_context(u64 value) {
   }
 }
 
-void Mmu::drop(TlbTable& table, u64 va) {
-  if (bit(table.large_regions, (va >> 30) & 63)) return table.clear();
-  TlbEntry& entry = table.entry(va);
-  const u64 page = va & ~kPageOffsetMask;
-  if (entry.read_tag == page || entry.write_tag == page) entry = {kNoTag, kNoTag, 0, kNoTag};
+// The one to give to another address space; made when it was never used.
+unsigned Mmu::oldest_context() {
+  unsigned chosen = 0;
+  for (unsigned i = 0; i < kContexts; ++i) {
+    if (!contexts_[i]) {
+      contexts_[i] = std::make_unique_for_overwrite<Context>();
+      return i;
+    }
+    if (contexts_[i]->last_use < contexts_[chosen]->last_use) chosen = i;
+  }
+  return chosen;
+}
+
+template <class F>
+void Mmu::each_context(F f) {
+  for (auto& context : contexts_) {
+    if (context) f(*context);
+  }
 }
 
 void Mmu::CodePages::insert(GuestVirt address, bool is_large) {
@@ -84,26 +84,24 @@ bool Mmu::CodePages::may_contain(GuestVirt address) const {
 }
 
 void Mmu::flush_page(GuestVirt address) {
-  for (auto& context : contexts_) {
-    for (TlbTable& table : context->tables) {
-      if (!table.is_empty) drop(table, address.value());
-    }
-    if (context->code.may_contain(address)) context->code.restart(next_epoch_++);
-  }
+  each_context([&](Context& context) {
+    for (TlbTable& table : context.space.tables) table.drop_page(address.value());
+    if (context.code.may_contain(address)) context.code.restart(next_epoch_++);
+  });
   if (kernel_code_.may_contain(address)) kernel_code_.restart(next_epoch_++);
   for (TlbListener* listener : listeners_) listener->flush_page(address);
 }
 
 void Mmu::flush_context(u16 pcid) {
-  for (auto& context : contexts_) {
-    if (context->is_used && context->pcid == pcid) clear_context(*context);
-  }
+  each_context([&](Context& context) {
+    if (context.pcid == pcid) clear_context(context);
+  });
   if (kernel_half_has_local_code_) kernel_code_.restart(next_epoch_++);
   for (TlbListener* listener : listeners_) listener->flush_context(pcid);
 }
 
 void Mmu::flush_all() {
-  for (auto& context : contexts_) clear_context(*context);
+  each_context([&](Context& context) { clear_context(context); });
   kernel_code_.restart(next_epoch_++);
   for (TlbListener* listener : listeners_) listener->flush_all();
 }
@@ -121,18 +119,11 @@ Translation Mmu::fill(GuestVirt address, Access access, AccessMode mode) {
     return result;
   }
   ++statistics_.fills;
-  TlbTable& tlb = table(mode);
-  TlbEntry& entry = tlb.entry(address.value());
   const u64 page = address.page_base().value();
-  entry.read_tag = page;
-  entry.write_tag = kNoTag;
-  entry.addend = reinterpret_cast<u64>(memory_.host(frame)) - page;
-  entry.frame = frame.value();
-  if (result.is_writable && memory_.code_frames().grant_write(frame.page_number(), code_user_)) {
-    entry.write_tag = page;
-  }
-  tlb.is_empty = false;
-  if (result.page_size > kPageSize) tlb.large_regions |= u64{1} << ((address.value() >> 30) & 63);
+  const bool is_writable =
+      result.is_writable && memory_.code_frames().grant_write(frame.page_number(), code_user_);
+  table(mode).enter(page, reinterpret_cast<u64>(memory_.host(frame)) - page, is_writable,
+                    result.page_size > kPageSize);
   return result;
 }
 
@@ -160,23 +151,16 @@ Translation Mmu::translate_code(GuestVirt address, bool is_user) {
 }
 
 void Mmu::protect_frame(GuestPhys frame) {
-  const u64 base = frame.page_base().value();
-  for (auto& context : contexts_) {
-    for (TlbTable& table : context->tables) {
-      if (table.is_empty) continue;
-      for (TlbEntry& entry : table.entries) {
-        if (entry.frame == base) entry.write_tag = kNoTag;
-      }
-    }
-  }
+  const u64 host = reinterpret_cast<u64>(memory_.host(frame.page_base()));
+  each_context([&](Context& context) {
+    for (TlbTable& table : context.space.tables) table.drop_writes_to(host);
+  });
 }
 
 void Mmu::protect_all_frames() {
-  for (auto& context : contexts_) {
-    for (TlbTable& table : context->tables) {
-      for (TlbEntry& entry : table.entries) entry.write_tag = kNoTag;
-    }
-  }
+  each_context([](Context& context) {
+    for (TlbTable& table : context.space.tables) table.drop_writes();
+  });
 }
 
 // Devices see at most 8 bytes at a time.

@@ -8,46 +8,18 @@
 #include "cpu/cpu_state.h"
 #include "cpu/data_watch.h"
 #include "cpu/platform.h"
+#include "cpu/tlb.h"
 #include "memory/guest_memory.h"
 
 namespace doppel {
 
 enum class Access : u8 { kRead, kWrite, kFetch };
 
-// On whose behalf an access is made; each has its own software TLB because rights differ.
-enum AccessMode : u8 {
-  kSupervisor,    // CPL 0..2, subject to SMAP
-  kUser,          // CPL 3
-  kSupervisorAc,  // CPL 0..2 with RFLAGS.AC set: SMAP suspended
-  kAccessModes,
-};
-
-// One translation: an access of `size` bytes at `va` hits when page(va + size - 1) equals the tag of the
-// entry that va's page selects, so that an access crossing into the next page misses. kNoTag never matches.
-struct TlbEntry {
-  u64 read_tag;
-  u64 write_tag;
-  u64 addend;  // host address - guest virtual address
-  u64 frame;   // guest-physical page base
-};
-
-inline constexpr unsigned kTlbEntries = 1024;
-inline constexpr u64 kNoTag = ~u64{0};
-
-// Buffers that lie a power of two apart must not share entries, hence the second term. Neighbouring pages
-// must not either, or an access across both could hit with the tag of the second: a sum keeps them one or two
-// apart.
-constexpr unsigned tlb_index(u64 va) {
-  return static_cast<unsigned>((va >> kPageShift) + (va >> (kPageShift + 10))) & (kTlbEntries - 1);
-}
-
-struct TlbTable {
-  std::array<TlbEntry, kTlbEntries> entries;
-  u64 large_regions;  // bit (va >> 30) & 63: entries that came from large pages lie in that gigabyte
-  bool is_empty;
-  TlbTable();
-  void clear();
-  TlbEntry& entry(u64 va) { return entries[tlb_index(va)]; }
+// Memory next to an address space's translation tables that an engine may use as it likes; what it needs for
+// every access lies at a fixed distance from them.
+inline constexpr u64 kEngineAreaBytes = 256 * kKiB;
+struct alignas(kPageSize) EngineArea {
+  std::array<u8, kEngineAreaBytes> bytes;
 };
 
 // Hears what makes cached translations stale; the software TLB itself is maintained by the Mmu.
@@ -95,8 +67,18 @@ class Mmu {
  public:
   Mmu(CpuState& state, GuestMemory& memory, CpuPlatform& platform);
 
+  // The tables of one address space, and the area of the engine in front of them.
+  struct AddressSpace {
+    EngineArea area;
+    std::array<TlbTable, kAccessModes> tables;
+  };
+  AddressSpace& address_space() { return contexts_[current_]->space; }
   // The table for accesses in `mode` in the current address space.
-  TlbTable& table(AccessMode mode) { return contexts_[current_]->tables[mode]; }
+  TlbTable& table(AccessMode mode) { return address_space().tables[mode]; }
+  // Where a host address that a table gave lies in the guest.
+  GuestPhys physical(const u8* host) const {
+    return GuestPhys(static_cast<u64>(host - memory_.host(GuestPhys(0))));
+  }
 
   // Page walk with accessed/dirty updates; no TLB involved. The address is canonical.
   Translation walk(GuestVirt address, Access access, AccessMode mode);
@@ -145,28 +127,29 @@ class Mmu {
   struct CodePages {
     u64 epoch = 0;
     std::array<u64, 64> pages = {};  // hashed by page number
-    u64 large_regions = 0;           // as TlbTable::large_regions
+    u64 large_regions = 0;           // bit (va >> 30) & 63: pages that were part of large ones
     void restart(u64 new_epoch) { *this = {.epoch = new_epoch}; }
     void insert(GuestVirt address, bool is_large);
     bool may_contain(GuestVirt address) const;
   };
   // One address space's translations.
   struct Context {
-    std::array<TlbTable, kAccessModes> tables;
+    AddressSpace space;
     u16 pcid = 0;
-    bool is_used = false;
     u64 last_use = 0;
     CodePages code;  // of the lower half
   };
   struct CodeTlbEntry {
-    u64 page = kNoTag;
+    u64 page = ~u64{0};
     u64 epoch = 0;
     u64 frame = 0;
   };
   struct Walk;
 
   void clear_context(Context& context);
-  void drop(TlbTable& table, u64 va);
+  unsigned oldest_context();
+  template <class F>
+  void each_context(F f);
   Translation walk_legacy(Walk& walk);
   Translation walk_wide(Walk& walk);
   Translation finish(Walk& walk, u64 physical, u64 page_size);
@@ -178,7 +161,7 @@ class Mmu {
   CpuState& state_;
   GuestMemory& memory_;
   CpuPlatform& platform_;
-  std::vector<std::unique_ptr<Context>> contexts_;
+  std::vector<std::unique_ptr<Context>> contexts_;  // made when first used
   unsigned current_ = 0;
   u64 use_clock_ = 0;
   u64 next_epoch_ = 1;

@@ -77,9 +77,11 @@ class PagingUnit : public testing::Test {
   Translation fill(u64 va, Access access = Access::kRead, AccessMode mode = kSupervisor) {
     return mmu.fill(GuestVirt(va), access, mode);
   }
-  bool can_read(u64 va, AccessMode mode = kSupervisor) { return mmu.table(mode).entry(va).read_tag == va; }
-  bool can_write(u64 va, AccessMode mode = kSupervisor) { return mmu.table(mode).entry(va).write_tag == va; }
-  u64 cached_frame(u64 va) { return mmu.table(kSupervisor).entry(va).frame; }
+  bool can_read(u64 va, AccessMode mode = kSupervisor) { return mmu.table(mode).read.find(va, 1) != nullptr; }
+  bool can_write(u64 va, AccessMode mode = kSupervisor) {
+    return mmu.table(mode).write.find(va, 1) != nullptr;
+  }
+  u64 cached_frame(u64 va) { return mmu.physical(mmu.table(kSupervisor).read.find(va, 1)).value(); }
   void fetch(u64 va) { mmu.translate_code(GuestVirt(va), false); }
   u64 fetched_frame(u64 va) { return mmu.translate_code(GuestVirt(va), false).physical.value(); }
   u64 low_epoch() const { return mmu.code_epoch(false, 0); }

@@ -1,27 +1,8 @@
 // SYSCALL, SYSRET, SYSENTER, SYSEXIT. SDM 2B and APM 3; SDM 3A 5.8.7.
 #include "cpu/core.h"
+#include "cpu/flat_segment.h"
 
 namespace doppel {
-namespace {
-
-// The fixed flat segments these instructions load.
-Segment flat_code(u16 selector, unsigned dpl, bool is_long) {
-  const u16 size_bit = is_long ? x86::kAttributeLong : x86::kAttributeBig;
-  return {.selector = selector,
-          .attributes = static_cast<u16>(0x9b | dpl << 5 | x86::kAttributeGranularity | size_bit),
-          .limit = 0xffffffff,
-          .base = 0};
-}
-
-Segment flat_data(u16 selector, unsigned dpl) {
-  return {.selector = selector,
-          .attributes = static_cast<u16>(0x93 | dpl << 5 | x86::kAttributeGranularity | x86::kAttributeBig),
-          .limit = 0xffffffff,
-          .base = 0};
-}
-
-}  // namespace
-
 bool Core::syscall(u64 next_rip) {
   if ((state.efer & x86::kEferSce) == 0) return raise(x86::kVectorUd);
   // Intel processors offer SYSCALL in 64-bit code only; AMD's also in compatibility and protected mode.
@@ -38,8 +19,8 @@ bool Core::syscall(u64 next_rip) {
     state.rip = state.star & 0xffffffff;
     state.rflags &= ~(x86::kFlagVm | x86::kFlagIf | x86::kFlagRf);
   }
-  state.segment(x86::kCs) = flat_code(selector, 0, is_long_mode);
-  state.segment(x86::kSs) = flat_data(static_cast<u16>(selector + 8), 0);
+  state.segment(x86::kCs) = flat_code_segment(selector, 0, is_long_mode);
+  state.segment(x86::kSs) = flat_data_segment(static_cast<u16>(selector + 8), 0);
   update_mode();
   return true;
 }
@@ -57,8 +38,9 @@ bool Core::sysret(unsigned operand_size) {
   else
     state.rflags |= x86::kFlagIf;
   state.rip = rip;
-  state.segment(x86::kCs) = flat_code(static_cast<u16>((to_64bit ? base + 16 : base) | 3), 3, to_64bit);
-  state.segment(x86::kSs) = flat_data(static_cast<u16>((base + 8) | 3), 3);
+  state.segment(x86::kCs) =
+      flat_code_segment(static_cast<u16>((to_64bit ? base + 16 : base) | 3), 3, to_64bit);
+  state.segment(x86::kSs) = flat_data_segment(static_cast<u16>((base + 8) | 3), 3);
   update_mode();
   return true;
 }
@@ -73,8 +55,8 @@ bool Core::sysenter() {
   const u64 mask = is_long_mode ? ~u64{0} : 0xffffffff;
   state.gpr[x86::kRsp] = state.sysenter_esp & mask;
   state.rip = state.sysenter_eip & mask;
-  state.segment(x86::kCs) = flat_code(selector, 0, is_long_mode);
-  state.segment(x86::kSs) = flat_data(static_cast<u16>(selector + 8), 0);
+  state.segment(x86::kCs) = flat_code_segment(selector, 0, is_long_mode);
+  state.segment(x86::kSs) = flat_data_segment(static_cast<u16>(selector + 8), 0);
   update_mode();
   return true;
 }
@@ -90,8 +72,9 @@ bool Core::sysexit(unsigned operand_size) {
   const u64 mask = to_64bit ? ~u64{0} : 0xffffffff;
   state.rip = rip & mask;
   state.gpr[x86::kRsp] = rsp & mask;
-  state.segment(x86::kCs) = flat_code(static_cast<u16>((base + (to_64bit ? 32 : 16)) | 3), 3, to_64bit);
-  state.segment(x86::kSs) = flat_data(static_cast<u16>((base + (to_64bit ? 40 : 24)) | 3), 3);
+  state.segment(x86::kCs) =
+      flat_code_segment(static_cast<u16>((base + (to_64bit ? 32 : 16)) | 3), 3, to_64bit);
+  state.segment(x86::kSs) = flat_data_segment(static_cast<u16>((base + (to_64bit ? 40 : 24)) | 3), 3);
   update_mode();
   return true;
 }

@@ -166,14 +166,18 @@ void VirtioBalloon::take_statistics(DescriptorChain chain) {
     if (!tag || !value) break;
     if (*tag < statistics_.size()) statistics_[*tag] = value;
   }
+  ++statistics_taken_;
   // 5.5.6.3.1: there is one buffer; a driver that gives more gets the older one back.
   if (statistics_buffer_) host_->queue(queue_of(Role::kStatistics)).push(*statistics_buffer_, 0);
   statistics_buffer_ = std::move(chain);
 }
 
 bool VirtioBalloon::request_statistics() {
-  if (host_ == nullptr || !statistics_buffer_) return false;
+  if (host_ == nullptr || (features_ & kFeatureStatistics) == 0) return false;
   const unsigned index = queue_of(Role::kStatistics);
+  // Linux announces its first buffer before the device is ready to hear of it.
+  if (!statistics_buffer_) queue_notified(index);
+  if (!statistics_buffer_) return false;
   host_->queue(index).push(*statistics_buffer_, 0);
   statistics_buffer_.reset();
   host_->notify_queue(index);

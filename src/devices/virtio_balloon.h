@@ -41,6 +41,8 @@ class VirtioBalloon final : public VirtioDevice {
   // Asks for fresh statistics; false when the driver has given no buffer for them (yet).
   bool request_statistics();
   const Statistics& statistics() const { return statistics_; }
+  // How often the driver gave some.
+  u64 statistics_taken() const { return statistics_taken_; }
 
   // Asks the driver which pages are free (5.5.6.6). `on_hint` hears of each piece of RAM whose contents need
   // not be kept unless it is written again; the driver keeps the pages until end_free_page_hints().
@@ -91,6 +93,7 @@ class VirtioBalloon final : public VirtioDevice {
   bool is_hinting_ = false;  // the driver has begun the round that the configuration asks for
   bool has_finished_hints_ = false;
   u64 discarded_pages_ = 0;
+  u64 statistics_taken_ = 0;  // of this host's process, not of the guest's state
 };
 
 }  // namespace doppel

@@ -99,8 +99,19 @@ TEST_F(Balloon, StatisticsArriveWhenAskedFor) {
   driver_->send(2, {buffer});
   EXPECT_EQ(device_.statistics()[4], 123u);
   EXPECT_EQ(device_.statistics()[5], 456u);
+  EXPECT_EQ(device_.statistics_taken(), 1u);
   EXPECT_FALSE(driver_->take(2));
   EXPECT_TRUE(device_.request_statistics());
+  EXPECT_TRUE(driver_->take(2));
+}
+
+TEST_F(Balloon, StatisticsBufferThatWasNotAnnouncedIsFound) {
+  start();
+  const std::array pieces = {driver_->readable_value(Statistic{4, 123})};
+  ASSERT_TRUE(driver_->ring(2).add(pieces, false));
+  EXPECT_EQ(device_.statistics_taken(), 0u);
+  EXPECT_TRUE(device_.request_statistics());
+  EXPECT_EQ(device_.statistics_taken(), 1u);
   EXPECT_TRUE(driver_->take(2));
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/verify.h"
+#include "irq/timer_state.h"
 
 namespace doppel {
 
@@ -272,7 +273,8 @@ std::vector<std::pair<std::string_view, u64>> VirtioBlock::counter_values() cons
           {"errors", errors},
           {"refused_requests", counters_.refused},
           {"notifications", counters_.notifications},
-          {"interrupts", counters_.batches}};
+          {"interrupts", counters_.batches},
+          {"copied_bytes", backend_->copied_bytes()}};
 }
 
 VirtioBlockRequest* VirtioBlock::take_request() {
@@ -299,6 +301,7 @@ void VirtioBlock::visit_state(StateVisitor& visitor) {
   visitor.field("is_writeback", is_writeback_);
   bandwidth_.visit_state(visitor);
   operations_.visit_state(visitor);
+  visit_timer(visitor, "limit_timer", limit_timer_);
   std::vector<VirtioBlockRequest*> requests = in_flight();
   u32 count = static_cast<u32>(requests.size());
   visitor.field("in_flight", count);

@@ -215,6 +215,24 @@ TEST_P(VirtioBlockTest, RequestsOverTheRateWaitForTheTimer) {
   EXPECT_TRUE(bench.driver.take(0));
 }
 
+TEST_P(VirtioBlockTest, RequestsOverTheRateGoOnAfterLoading) {
+  VirtioBlockBench bench({.serial = "", .operations = 10});
+  ASSERT_TRUE(bench.driver.start(features()));
+  for (u64 i = 0; i < 2; ++i) {
+    bench.driver.send(0, {header(bench, kTypeIn, i), bench.driver.writable(512), status_piece(bench)});
+  }
+  StateSaver saver;
+  bench.core.visit_state(saver);
+  const std::vector<u8> saved = saver.take();
+  bench.core.reset();
+  StateLoader loader(saved);
+  bench.core.visit_state(loader);
+  ASSERT_TRUE(loader.finish());
+  EXPECT_EQ(bench.backend.submitted.size(), 1u);
+  bench.inputs.advance(bench.timers, 101ms);
+  EXPECT_EQ(bench.backend.submitted.size(), 2u);
+}
+
 TEST_P(VirtioBlockTest, BandwidthCountsBytesAndLetsLargeRequestsThrough) {
   VirtioBlockBench bench({.serial = "", .bandwidth = 64 * kKiB});
   ASSERT_TRUE(bench.driver.start(features()));

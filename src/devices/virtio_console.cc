@@ -36,8 +36,11 @@ u64 VirtioConsole::device_features() const {
 void VirtioConsole::reset() {
   retry_.cancel();
   for (Port& port : ports_) {
+    port.is_described = false;
+    port.is_told_open = false;
     port.is_guest_open = false;
     port.pending_events = 0;
+    if (port.backend) port.backend->guest_informed();
   }
 }
 
@@ -46,9 +49,34 @@ void VirtioConsole::visit_state(StateVisitor& visitor) {
   visitor.field("rows", rows_);
   retry_.visit_state(visitor);
   for (Port& port : ports_) {
+    visitor.field("is_described", port.is_described);
+    visitor.field("is_told_open", port.is_told_open);
     visitor.field("is_guest_open", port.is_guest_open);
     visitor.field("pending_events", port.pending_events);
+    // The other machine's clients are not here.
+    const bool is_news = port.is_described && port.is_told_open != port.is_host_open;
+    if (visitor.is_loading() && is_news) port.pending_events |= event_bit(Event::kPortOpen);
   }
+}
+
+void VirtioConsole::attach(unsigned port, std::unique_ptr<PortBackend> backend) {
+  ports_[port].config.sink = backend.get();
+  ports_[port].backend = std::move(backend);
+  ports_[port].is_host_open = false;
+}
+
+void VirtioConsole::set_host_open(unsigned number, bool is_open) {
+  Port& port = ports_[number];
+  if (port.is_host_open == is_open) return;
+  port.is_host_open = is_open;
+  if (host_ == nullptr || !is_multiport() || port.is_told_open == is_open) return;
+  // A driver that has not asked for the port's description hears with that.
+  if (port.is_described) add_event(number, Event::kPortOpen);
+  send_control();
+}
+
+bool VirtioConsole::is_guest_informed(unsigned port) const {
+  return (ports_[port].pending_events & event_bit(Event::kPortOpen)) == 0;
 }
 
 void VirtioConsole::read_config(u64 offset, std::span<u8> data) {
@@ -93,9 +121,11 @@ void VirtioConsole::queue_notified(unsigned index) {
 }
 
 void VirtioConsole::transmit(unsigned port) {
+  if (host_ == nullptr || (port != 0 && !is_multiport())) return;
   const unsigned index = transmit_queue(port);
   VirtQueue& queue = host_->queue(index);
   for (unsigned count = 0; count < kQueueSize; ++count) {
+    if (ports_[port].backend && !ports_[port].backend->has_room()) return;
     const auto chain = queue.pop();
     if (!chain) return;
     write_out(port, *chain);
@@ -178,14 +208,20 @@ void VirtioConsole::handle_control(const Control& control) {
   if (control.port >= ports_.size()) return;
   Port& port = ports_[control.port];
   if (control.event == Event::kPortReady && control.value == 1) {
-    if (port.config.is_console) add_event(control.port, Event::kConsolePort);
-    if (port.config.is_console && columns_ != 0) add_event(control.port, Event::kResize);
-    if (!port.config.name.empty()) add_event(control.port, Event::kPortName);
-    add_event(control.port, Event::kPortOpen);
+    describe(control.port);
   } else if (control.event == Event::kPortOpen) {
     port.is_guest_open = control.value != 0;
     port.offer_space();
   }
+}
+
+void VirtioConsole::describe(unsigned number) {
+  Port& port = ports_[number];
+  port.is_described = true;
+  if (port.config.is_console) add_event(number, Event::kConsolePort);
+  if (port.config.is_console && columns_ != 0) add_event(number, Event::kResize);
+  if (!port.config.name.empty()) add_event(number, Event::kPortName);
+  if (port.is_host_open) add_event(number, Event::kPortOpen);
 }
 
 void VirtioConsole::add_event(unsigned port, Event event) { ports_[port].pending_events |= event_bit(event); }
@@ -203,13 +239,20 @@ void VirtioConsole::send_control() {
       queue.push(*chain, write_event(*chain, port, event));
       pending &= static_cast<u8>(~event_bit(event));
       has_sent = true;
+      if (event == Event::kPortOpen) tell_open(ports_[port]);
     }
   }
   if (has_sent) host_->notify_queue(kControlReceive);
 }
 
+void VirtioConsole::tell_open(Port& port) {
+  port.is_told_open = port.is_host_open;
+  if (port.backend) port.backend->guest_informed();
+}
+
 u32 VirtioConsole::write_event(const DescriptorChain& chain, unsigned port, Event event) {
-  const Control control{.port = port, .event = event, .value = 1};
+  const bool is_closing = event == Event::kPortOpen && !ports_[port].is_host_open;
+  const Control control{.port = port, .event = event, .value = static_cast<u16>(is_closing ? 0 : 1)};
   std::vector<u8> message(sizeof(control));
   std::memcpy(message.data(), &control, sizeof(control));
   if (event == Event::kResize) {

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "devices/console.h"
+#include "devices/port_backend.h"
 #include "devices/queue_retry.h"
 #include "devices/virtio_console_layout.h"
 #include "virtio/virt_queue.h"
@@ -20,9 +21,10 @@ struct ConsolePortConfig {
   bool is_console = false;        // the guest may put a terminal on it (hvc)
 };
 
-// Characters in both directions, control messages, terminal size. Ports exist for the device's whole life and
-// are always open at this end. Output takes no machine time; input waits here until the guest has room. Owned
-// by its transport; called with the device lock held.
+// Characters in both directions, control messages, terminal size. Ports exist for the device's whole life;
+// one without a back end is always open at this end, the others as their back end says. Output takes no
+// machine time, but waits in the guest while a back end is full; input waits outside until the guest has
+// room. Owned by its transport; called with the device lock held.
 class VirtioConsole final : public VirtioDevice {
  public:
   static constexpr unsigned kMaxPorts = 31;
@@ -34,6 +36,14 @@ class VirtioConsole final : public VirtioDevice {
 
   // Where the user's side types into a port. As long as the device lives.
   ConsoleInput& input(unsigned port) { return ports_[port]; }
+  // Before anything runs: the port is closed until set_host_open().
+  void attach(unsigned port, std::unique_ptr<PortBackend> backend);
+  void set_host_open(unsigned port, bool is_open);
+  // False while a message about set_host_open() waits for the guest to take it.
+  bool is_guest_informed(unsigned port) const;
+  // The port's back end is full no more.
+  void output_room(unsigned port) { transmit(port); }
+
   // The terminal of the console ports has this size from now on.
   void resize(u16 columns, u16 rows);
 
@@ -63,6 +73,10 @@ class VirtioConsole final : public VirtioDevice {
     void offer_space();
 
     ConsolePortConfig config;
+    std::unique_ptr<PortBackend> backend;  // is config.sink, too; null: none
+    bool is_host_open = true;
+    bool is_described = false;  // the driver asked what it is
+    bool is_told_open = false;  // what the guest heard of is_host_open last
     bool is_guest_open = false;
     u8 pending_events = 0;
 
@@ -78,6 +92,8 @@ class VirtioConsole final : public VirtioDevice {
   void write_out(unsigned port, const DescriptorChain& chain);
   void receive_control();
   void handle_control(const virtio_console::Control& control);
+  void describe(unsigned number);
+  void tell_open(Port& port);
   void add_event(unsigned port, virtio_console::Event event);
   void send_control();
   // Writes one message; nothing when the buffer is too short for it, which loses it.

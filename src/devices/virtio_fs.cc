@@ -41,7 +41,11 @@ VirtioFs::~VirtioFs() = default;
 
 Result<std::unique_ptr<VirtioFs>> VirtioFs::create(const std::string& tag, const std::string& socket_path,
                                                    GuestMemory& memory, EventLoop& loop) {
-  VhostUser daemon = TRY(VhostUser::connect(socket_path));
+  return create(tag, TRY(VhostUser::connect(socket_path)), memory, loop);
+}
+
+Result<std::unique_ptr<VirtioFs>> VirtioFs::create(const std::string& tag, VhostUser daemon,
+                                                   GuestMemory& memory, EventLoop& loop) {
   std::unique_ptr<VirtioFs> device(new VirtioFs(tag, std::move(daemon), memory, loop));
   TRY_VOID(device->make_channels());
   return device;
@@ -82,34 +86,40 @@ void VirtioFs::read_config(u64 offset, std::span<u8> data) {
 
 void VirtioFs::activate(VirtioHost& host, u64) {
   host_ = &host;
-  if (!is_daemon_alive_) return;
-  if (const auto started = start_channels(); !started) daemon_failed(started.error().message);
+  for (unsigned index = 0; index < kQueues && is_daemon_alive_; ++index) {
+    if (!host_->queue(index).is_enabled()) continue;
+    if (const auto started = start_channel(index); !started) daemon_failed(started.error().message);
+  }
 }
 
-Result<void> VirtioFs::start_channels() {
-  for (unsigned index = 0; index < kQueues; ++index) {
-    Channel& channel = channels_[index];
-    if (!host_->queue(index).is_enabled()) continue;
-    const ShadowRing& ring = *channel.ring;
-    const u64 base = ring_address(index);
-    TRY_VOID(
-        daemon_.start_ring({index, ring.size(), base + ShadowRing::kDescriptorsAt, base + ring.available_at(),
-                            base + ring.used_at(), channel.kick.get(), channel.call.get()}));
-    channel.is_started = true;
-  }
+Result<void> VirtioFs::start_channel(unsigned index) {
+  Channel& channel = channels_[index];
+  const ShadowRing& ring = *channel.ring;
+  const u64 base = ring_address(index);
+  TRY_VOID(
+      daemon_.start_ring({index, ring.size(), base + ShadowRing::kDescriptorsAt, base + ring.available_at(),
+                          base + ring.used_at(), channel.kick.get(), channel.call.get()}));
+  channel.is_started = true;
   return {};
 }
 
 void VirtioFs::deactivate() {
   host_ = nullptr;
   lost_.clear();
-  for (unsigned index = 0; index < kQueues; ++index) {
-    Channel& channel = channels_[index];
-    if (std::exchange(channel.is_started, false) && is_daemon_alive_) {
-      if (const auto stopped = daemon_.stop_ring(index); !stopped) daemon_failed(stopped.error().message);
-    }
-    channel.ring->reset();
+  for (unsigned index = 0; index < kQueues; ++index) stop_channel(index);
+}
+
+void VirtioFs::queue_reset(unsigned index) {
+  std::erase_if(lost_, [index](const auto& entry) { return entry.first == index; });
+  stop_channel(index);
+}
+
+void VirtioFs::stop_channel(unsigned index) {
+  Channel& channel = channels_[index];
+  if (std::exchange(channel.is_started, false) && is_daemon_alive_) {
+    if (const auto stopped = daemon_.stop_ring(index); !stopped) daemon_failed(stopped.error().message);
   }
+  channel.ring->reset();
 }
 
 // All that is in flight and all that comes is answered with an error from now on.
@@ -132,6 +142,9 @@ void VirtioFs::queue_notified(unsigned index) { forward(index); }
 void VirtioFs::forward(unsigned index) {
   VirtQueue& queue = host_->queue(index);
   Channel& channel = channels_[index];
+  if (!channel.is_started && is_daemon_alive_) {
+    if (const auto started = start_channel(index); !started) return daemon_failed(started.error().message);
+  }
   bool is_anything_new = false;
   while (auto chain = queue.pop()) {
     const std::size_t pieces = chain->readable().size() + chain->writable().size();
@@ -175,32 +188,44 @@ void VirtioFs::answer_with_error(unsigned index, const DescriptorChain& chain) {
 
 void VirtioFs::visit_state(StateVisitor& visitor) {
   visitor.begin(name());
-  std::vector<std::pair<u8, DescriptorChain>> chains;
   if (visitor.is_loading()) {
-    u32 count = 0;
-    visitor.field("in_flight", count);
-    if (count > kQueues * u32{kRingSize} || (count != 0 && host_ == nullptr)) {
-      return visitor.reject("share: impossible number of requests in flight");
-    }
-    lost_.resize(count);
-    for (auto& [queue, chain] : lost_) {
-      visitor.field("queue", queue);
-      if (queue >= kQueues) return visitor.reject("share: impossible queue");
-      host_->queue(queue).visit_chain(visitor, chain);
-    }
+    load_in_flight(visitor);
   } else {
-    for (u8 index = 0; index < kQueues; ++index) {
-      for (const DescriptorChain* chain : channels_[index].ring->in_flight())
-        chains.emplace_back(index, *chain);
-    }
-    auto count = static_cast<u32>(chains.size());
-    visitor.field("in_flight", count);
-    for (auto& [queue, chain] : chains) {
-      visitor.field("queue", queue);
-      host_->queue(queue).visit_chain(visitor, chain);
-    }
+    visit_in_flight(visitor);
   }
   visitor.end();
+}
+
+// What the daemon has, and what a daemon elsewhere had and nobody has answered yet.
+void VirtioFs::visit_in_flight(StateVisitor& visitor) {
+  std::vector<std::pair<u8, DescriptorChain>> chains = lost_;
+  for (u8 index = 0; index < kQueues; ++index) {
+    for (const DescriptorChain* chain : channels_[index].ring->in_flight())
+      chains.emplace_back(index, *chain);
+  }
+  auto count = static_cast<u32>(chains.size());
+  visitor.field("in_flight", count);
+  for (auto& [queue, chain] : chains) {
+    visitor.field("queue", queue);
+    host_->queue(queue).visit_chain(visitor, chain);
+  }
+}
+
+void VirtioFs::load_in_flight(StateVisitor& visitor) {
+  lost_.clear();
+  u32 count = 0;
+  visitor.field("in_flight", count);
+  if (count > kQueues * u32{kRingSize} || (count != 0 && host_ == nullptr)) {
+    return visitor.reject("share: impossible number of requests in flight");
+  }
+  for (u32 i = 0; i < count; ++i) {
+    u8 queue = 0;
+    DescriptorChain chain(memory_);
+    visitor.field("queue", queue);
+    if (queue >= kQueues) return visitor.reject("share: impossible queue");
+    host_->queue(queue).visit_chain(visitor, chain);
+    lost_.emplace_back(queue, std::move(chain));
+  }
 }
 
 void VirtioFs::resume() {

@@ -27,6 +27,8 @@ class VirtioFs final : public VirtioDevice {
   // `tag` is the name that the guest mounts by. The daemon must be listening.
   static Result<std::unique_ptr<VirtioFs>> create(const std::string& tag, const std::string& socket_path,
                                                   GuestMemory& memory, EventLoop& loop);
+  static Result<std::unique_ptr<VirtioFs>> create(const std::string& tag, VhostUser daemon,
+                                                  GuestMemory& memory, EventLoop& loop);
   ~VirtioFs() override;
 
   std::string_view name() const override { return "virtio_fs"; }
@@ -42,6 +44,8 @@ class VirtioFs final : public VirtioDevice {
   void activate(VirtioHost& host, u64 features) override;
   void deactivate() override;
   void queue_notified(unsigned index) override;
+  // The daemon leaves the queue's buffers alone; it gets the queue back with its first request.
+  void queue_reset(unsigned index) override;
 
  private:
   static constexpr unsigned kQueues = 2;  // high priority, and one for requests
@@ -59,7 +63,10 @@ class VirtioFs final : public VirtioDevice {
 
   VirtioFs(const std::string& tag, VhostUser daemon, GuestMemory& memory, EventLoop& loop);
   Result<void> make_channels();
-  Result<void> start_channels();
+  Result<void> start_channel(unsigned index);
+  void stop_channel(unsigned index);
+  void visit_in_flight(StateVisitor& visitor);
+  void load_in_flight(StateVisitor& visitor);
   u64 ring_address(unsigned index) const;
   void daemon_failed(std::string_view why);
   void called(unsigned index);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/verify.h"
+#include "irq/timer_state.h"
 
 namespace doppel {
 
@@ -67,6 +68,16 @@ u64 VirtioNet::device_features() const {
   if (limits.mtu != 0) features |= kMtu;
   if (settings_.queue_pairs > 1) features |= kMultiQueue;
   return features;
+}
+
+std::vector<std::pair<std::string_view, u64>> VirtioNet::counter_values() const {
+  return {{"sent_frames", sent_.frames},
+          {"sent_bytes", sent_.bytes},
+          {"sent_drops", sent_.drops},
+          {"received_frames", received_.frames},
+          {"received_bytes", received_.bytes},
+          {"received_drops", received_.drops},
+          {"copied_bytes", copied_ + backend_->copied_bytes()}};
 }
 
 u16 VirtioNet::status() const {
@@ -151,6 +162,8 @@ void VirtioNet::visit_state(StateVisitor& visitor) {
   visitor.begin("receive_bucket");
   receive_bucket_.visit_state(visitor);
   visitor.end();
+  visit_timer(visitor, "limit_timer", limit_timer_);
+  backend_->visit_state(visitor);
   if (!visitor.is_loading()) return;
   guest_offloads_ &= features_;
   if (queue_pairs_ == 0 || queue_pairs_ > settings_.queue_pairs) {

@@ -66,6 +66,7 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
 
   const NetCounters& sent() const { return sent_; }
   const NetCounters& received() const { return received_; }
+  std::vector<std::pair<std::string_view, u64>> counter_values() const override;
 
  private:
   bool has(u64 feature) const { return (features_ & feature) != 0; }
@@ -118,6 +119,7 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   u32 unannounced_ = 0;  // a bit for each receive queue with frames the driver has not heard of
   NetCounters sent_;
   NetCounters received_;
+  u64 copied_ = 0;  // bytes of frames, into the guest's buffers
 };
 
 }  // namespace doppel

@@ -27,6 +27,7 @@ class FakeNetBackend final : public NetBackend {
     frames.push_back(std::move(text));
   }
   void receive_ready(unsigned) override { ++ready_calls; }
+  u64 copied_bytes() const override { return copied; }
 
   NetReceiver& receiver() { return *receiver_; }
 
@@ -37,6 +38,7 @@ class FakeNetBackend final : public NetBackend {
   std::vector<NetHeader> headers;
   std::vector<std::string> frames;
   unsigned ready_calls = 0;
+  u64 copied = 0;
 
  private:
   NetReceiver* receiver_ = nullptr;

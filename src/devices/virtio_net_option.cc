@@ -23,11 +23,10 @@ Result<MadeVirtioDevice> make_virtio_net(std::string_view value, const VirtioEnv
   const OptionList options = TRY(NetConfig::split(value, keys));
   const NetConfig config = TRY(NetConfig::parse(options));
   const VirtioPlacement placement = TRY(parse_placement(options));
-  if (environment.loop == nullptr) {
-    return fail_usage("--net: not with --clock instructions: what the network does is not determined");
-  }
   Inputs& inputs = environment.timers.inputs();
-  auto backend = TRY(make_net_backend(config, *environment.loop, inputs));
+  auto backend = environment.loop != nullptr
+                     ? TRY(make_net_backend(config, *environment.loop, inputs))
+                     : TRY(make_timed_net_backend(config, *environment.input_points, inputs));
   const VirtioNetSettings settings{.mac = config.mac ? *config.mac : random_mac(inputs),
                                    .queue_pairs = config.queue_pairs,
                                    .send_limit = config.bandwidth,

@@ -40,6 +40,16 @@ TEST_P(VirtioNetTest, ReceivesIntoOneBuffer) {
   EXPECT_EQ(driver_->text(buffer.address + 12 + 6, 994), std::string(994, 7));
 }
 
+TEST_P(VirtioNetTest, CountsTheBytesThatItAndItsBackEndCopy) {
+  ASSERT_TRUE(start());
+  backend_->copied = 5;
+  offer_buffer(2000);
+  ASSERT_TRUE(receive(frame(1000)));
+  send({}, std::string(60, 'a'));
+  const std::pair<std::string_view, u64> copied("copied_bytes", 1005);
+  EXPECT_EQ(card_->counter_values().back(), copied);
+}
+
 TEST_P(VirtioNetTest, MergesBuffersForALargeFrame) {
   ASSERT_TRUE(start());
   const TestPiece first = offer_buffer(100);
@@ -161,6 +171,22 @@ TEST_P(VirtioNetTest, LimitsTheRateOfSending) {
   EXPECT_EQ(backend_->frames.size(), 1u);
   inputs_.advance(timers_, std::chrono::milliseconds(1));
   EXPECT_EQ(backend_->frames.size(), 2u);  // 2 x 82 bytes with headers: 64 more than the burst
+}
+
+TEST_P(VirtioNetTest, ALimitGoesOnAfterLoading) {
+  make({.mac = kMacAddress, .send_limit = {.per_second = 1000, .burst = 100}});
+  ASSERT_TRUE(start());
+  send({}, std::string(70, 'a'));
+  send({}, std::string(70, 'b'));
+  StateSaver saver;
+  core_->visit_state(saver);
+  const std::vector<u8> saved = saver.take();
+  core_->reset();
+  StateLoader loader(saved);
+  core_->visit_state(loader);
+  ASSERT_TRUE(loader.finish());
+  inputs_.advance(timers_, std::chrono::milliseconds(64));
+  EXPECT_EQ(backend_->frames.size(), 2u);
 }
 
 TEST_P(VirtioNetTest, LimitsTheRateOfReceiving) {

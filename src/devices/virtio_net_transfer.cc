@@ -151,6 +151,7 @@ void VirtioNet::fill_buffers(VirtQueue& queue, NetHeader header, std::span<const
     done += part;
     used_.push_back({&chain, static_cast<u32>(head_part + part)});
   }
+  copied_ += done;
   queue.push_together(used_);
 }
 

@@ -1,4 +1,4 @@
-// Reading the options of rng, balloon and console, and making the devices.
+// Reading the options of rng and balloon, and making the devices.
 #include "devices/virtio_options.h"
 
 #include <array>
@@ -7,7 +7,6 @@
 
 #include "base/parse_number.h"
 #include "devices/virtio_balloon.h"
-#include "devices/virtio_console.h"
 #include "devices/virtio_rng.h"
 
 namespace doppel {
@@ -41,23 +40,6 @@ Result<MadeVirtioDevice> make_virtio_balloon(std::string_view value, const Virti
   made.placement = TRY(parse_placement(options));
   auto device = std::make_unique<VirtioBalloon>(config, environment.timers);
   made.balloon = device.get();
-  made.device = std::move(device);
-  return made;
-}
-
-Result<MadeVirtioDevice> make_virtio_console(std::string_view value, const VirtioEnvironment& environment) {
-  static constexpr std::array kKeys = {kTransportKey, kRingKey};
-  const OptionList options = TRY(OptionList::parse("--console", "'terminal' or 'none'", value, kKeys));
-  const bool is_terminal = options.subject() == "terminal";
-  if (!is_terminal && options.subject() != "none") {
-    return fail_usage("--console {}: give 'terminal' or 'none'", options.subject());
-  }
-  MadeVirtioDevice made;
-  made.placement = TRY(parse_placement(options));
-  ConsolePortConfig port{.name = "console", .is_console = true};
-  if (is_terminal) port.sink = environment.terminal;
-  auto device = std::make_unique<VirtioConsole>(std::vector{port}, environment.timers);
-  if (is_terminal) made.console_input = &device->input(0);
   made.device = std::move(device);
   return made;
 }

@@ -1,4 +1,4 @@
-// Command-line options of the virtio devices without a back end: --rng, --balloon, --console.
+// Command-line options of the virtio devices without a back end: --rng, --balloon.
 #pragma once
 
 #include "devices/virtio_registry.h"
@@ -9,7 +9,5 @@ namespace doppel {
 Result<MadeVirtioDevice> make_virtio_rng(std::string_view value, const VirtioEnvironment& environment);
 // SIZE[,statistics=on|off][,oom=on|off][,reporting=on|off]
 Result<MadeVirtioDevice> make_virtio_balloon(std::string_view value, const VirtioEnvironment& environment);
-// terminal|none
-Result<MadeVirtioDevice> make_virtio_console(std::string_view value, const VirtioEnvironment& environment);
 
 }  // namespace doppel

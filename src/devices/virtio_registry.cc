@@ -4,6 +4,7 @@
 #include <array>
 
 #include "devices/virtio_block_option.h"
+#include "devices/virtio_console_option.h"
 #include "devices/virtio_fs.h"
 #include "devices/virtio_net_option.h"
 #include "devices/virtio_options.h"
@@ -29,7 +30,8 @@ std::span<const VirtioRow> virtio_rows() {
        make_virtio_block},
       {"--net",
        "network card: user[,hostfwd=tcp:[ADDRESS]:PORT-:PORT]..., tap,ifname=NAME or "
-       "socket,listen=PATH|connect=PATH",
+       "socket,listen=PATH|connect=PATH; with --clock instructions these with record=PATH, or "
+       "replay,file=PATH",
        make_virtio_net},
       {"--vsock", "sockets between host and guest: PATH,cid=N; connect to PATH, or listen at PATH_PORT",
        make_virtio_vsock},
@@ -38,7 +40,10 @@ std::span<const VirtioRow> virtio_rows() {
       {"--balloon",
        "memory balloon of SIZE to begin with: SIZE[,statistics=on|off][,oom=on|off][,reporting=on|off]",
        make_virtio_balloon},
-      {"--console", "virtio console: terminal (which then takes what is typed) or none", make_virtio_console},
+      {"--console",
+       "port of the virtio console: terminal (which then takes what is typed), none, or "
+       "socket=PATH,name=NAME",
+       make_virtio_console, make_virtio_console_of_all},
   });
   return kRows;
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/event_loop.h"
+#include "base/input_points.h"
 #include "base/option_list.h"
 #include "base/timer_queue.h"
 #include "devices/console.h"
@@ -16,13 +17,15 @@
 namespace doppel {
 
 class VirtioBalloon;
+class VirtioConsole;
 
 // What a virtio device may need from the machine around it. Everything referred to outlives the devices.
 struct VirtioEnvironment {
   GuestMemory& memory;
   TimerQueue& timers;
   EventLoop* loop = nullptr;  // null with the instruction clock: back ends complete before they return
-  CharacterSink* terminal = nullptr;  // what the user sees; null: nobody looks
+  InputPoints* input_points = nullptr;  // with the instruction clock: for what is recorded or replayed
+  CharacterSink* terminal = nullptr;    // what the user sees; null: nobody looks
 };
 
 enum class VirtioTransport : u8 { kPci, kMmio };
@@ -45,6 +48,7 @@ struct MadeVirtioDevice {
   std::string id;  // as the user named it; empty: no name. Unique among the machine's devices
   ConsoleInput* console_input = nullptr;  // takes the terminal's input instead of the serial port
   VirtioBalloon* balloon = nullptr;
+  VirtioConsole* terminal_console = nullptr;  // hears of the terminal's size
 };
 
 // One kind of virtio device. `make` gets the option's value and opens what stands behind the device; its
@@ -53,6 +57,9 @@ struct VirtioRow {
   std::string_view option;  // "--disk"
   std::string_view help;    // what the value looks like and does
   Result<MadeVirtioDevice> (*make)(std::string_view value, const VirtioEnvironment& environment);
+  // Makes one device from all values of the option; null: each value is a device.
+  Result<MadeVirtioDevice> (*make_of_all)(std::span<const std::string> values,
+                                          const VirtioEnvironment& environment) = nullptr;
 };
 
 std::span<const VirtioRow> virtio_rows();

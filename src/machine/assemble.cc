@@ -4,6 +4,7 @@
 #include "boot/acpi_tables.h"
 #include "devices/port_map.h"
 #include "engine/interp/interpreter.h"
+#include "engine/jit/jit.h"
 #include "engine/kvm/kvm_vcpu.h"
 #include "machine/machine.h"
 
@@ -129,9 +130,13 @@ Result<void> Machine::assemble() {
     if (device.general_events != nullptr) general_events_ = device.general_events;
   }
   const VirtioEnvironment environment{
-      .memory = *memory_, .timers = timers_, .loop = loop_.get(), .terminal = &console_};
+      .memory = *memory_,
+      .timers = timers_,
+      .loop = loop_.get(),
+      .input_points = instruction_inputs_ != nullptr ? &input_points_ : nullptr,
+      .terminal = &console_};
   virtio_ = std::make_unique<VirtioSlots>(environment, buses_, router_, pci_.bus());
-  for (const DeviceOption& device : config_.devices) TRY_VOID(virtio_->add(device));
+  TRY_VOID(virtio_->add_all(config_.devices));
   const GuestPhys shared_pages = shared_pages_start(*memory_);
   if (memory_->is_ram(shared_pages, kSharedPagesSize)) {
     generation_.emplace(*memory_, *inputs_, shared_pages);
@@ -149,13 +154,22 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
     return create_interpreter(
         {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
   };
+  EngineMaker jit = [this, &cpu, apic_id]() -> Result<std::unique_ptr<Vcpu>> {
+    std::unique_ptr<TranslatedCode> translated = TRY(create_translator(
+        {.features = cpuid_.features(),
+         .counts_instructions = config_.clock == ClockSource::kInstructions || config_.counts_instructions}));
+    return create_interpreter(
+        {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id},
+        std::move(translated));
+  };
   EngineMaker kvm;
   if (kvm_) {
     kvm = [this, &cpu, apic_id] {
       return create_kvm_vcpu({.vm = *kvm_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
     };
   }
-  return std::make_unique<EngineVcpu>(*memory_, std::array{std::move(interpreter), std::move(kvm)});
+  return std::make_unique<EngineVcpu>(*memory_,
+                                      std::array{std::move(interpreter), std::move(jit), std::move(kvm)});
 }
 
 // All but the boot CPU wait for a start-up message. SDM 3A 8.4.
@@ -180,6 +194,8 @@ Result<void> Machine::make_vcpus() {
   vcpus_.set_host_cpus(config_.host_cpus);
   if (instruction_inputs_ != nullptr) {
     instruction_inputs_->set_counter([this] { return vcpus_.instructions_retired(); });
+    vcpus_.set_input_points(&input_points_);
+    input_points_.set_on_diverged([this] { vcpus_.stop({RunEnd::kDiverged, 0}); });
   }
   return {};
 }

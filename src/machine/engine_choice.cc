@@ -47,12 +47,18 @@ EnginePlan plan_with(kvm::KvmDevice device, Engine first) {
 Result<EngineChoice> parse_engine(std::string_view name) {
   if (name == "auto") return EngineChoice::kAuto;
   if (name == "interp") return EngineChoice::kInterp;
+  if (name == "jit") return EngineChoice::kJit;
   if (name == "kvm") return EngineChoice::kKvm;
-  return fail_usage("--engine {}: give auto, interp or kvm", name);
+  return fail_usage("--engine {}: give auto, interp, jit or kvm", name);
 }
 
 Result<EnginePlan> plan_engines(const EngineRequest& request, Inputs& inputs) {
   const bool needs_kvm = request.choice == EngineChoice::kKvm || request.is_switchable;
+  if (request.choice == EngineChoice::kJit && !request.is_switchable) {
+    EnginePlan plan;
+    plan.first = Engine::kJit;
+    return plan;
+  }
   if (needs_kvm && request.counts_instructions) {
     return fail_usage(
         "engine kvm: it does not count instructions; "

@@ -10,9 +10,9 @@
 
 namespace doppel {
 
-enum class EngineChoice : u8 { kAuto, kInterp, kKvm };
+enum class EngineChoice : u8 { kAuto, kInterp, kJit, kKvm };
 
-// auto, interp, kvm.
+// auto, interp, jit, kvm.
 Result<EngineChoice> parse_engine(std::string_view name);
 
 struct EngineRequest {

@@ -6,7 +6,10 @@
 
 namespace doppel {
 
-std::string_view engine_name(Engine engine) { return engine == Engine::kKvm ? "kvm" : "interp"; }
+std::string_view engine_name(Engine engine) {
+  static constexpr std::string_view kNames[kEngineCount] = {"interp", "jit", "kvm"};
+  return kNames[static_cast<unsigned>(engine)];
+}
 
 // The engine's vCPU, made when it is first asked for.
 Result<Vcpu*> EngineVcpu::prepare(Engine engine) {

@@ -11,8 +11,8 @@
 
 namespace doppel {
 
-enum class Engine : u8 { kInterp, kKvm };
-inline constexpr unsigned kEngineCount = 2;
+enum class Engine : u8 { kInterp, kJit, kKvm };
+inline constexpr unsigned kEngineCount = 3;
 std::string_view engine_name(Engine engine);
 
 // Makes one vCPU of an engine; empty where the machine was made without that engine.

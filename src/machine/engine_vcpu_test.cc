@@ -59,7 +59,7 @@ class EngineVcpuTest : public testing::Test {
   FakeEngine* interp_ = nullptr;
   FakeEngine* kvm_ = nullptr;
   std::unique_ptr<GuestMemory> memory_ = std::move(*GuestMemory::create(2 * kMiB));
-  EngineVcpu vcpu_{*memory_, {maker("interp", interp_), maker("kvm", kvm_)}};
+  EngineVcpu vcpu_{*memory_, {maker("interp", interp_), EngineMaker(), maker("kvm", kvm_)}};
 };
 
 TEST_F(EngineVcpuTest, CarriesTheStateOver) {

@@ -28,16 +28,31 @@ enum class ExitKind : u8 {
 
 // Written by the vCPU's thread only; read while it stands still. Every exit is counted. Time is measured for
 // one exit in kSampling of a kind, which stands for all of them, so that reading the clock costs nothing that
-// shows; halts are long and rare, and measured each time.
+// shows; halts are long and rare, and measured each time. Which of the kSampling it is, is drawn by lot:
+// guests make their exits in patterns, such as a status register and then the data.
 class ExitAccounts {
+ public:
+  static constexpr u32 kSampling = 16;
+
+ private:
   struct Account {
+    // True for the exit whose turn it is to be timed.
+    bool take_turn() {
+      if (--until_timed != 0) return false;
+      lot = lot * 1664525 + 1013904223;
+      const u32 next_place = lot >> 28;
+      until_timed = kSampling - place + next_place;
+      place = next_place;
+      return true;
+    }
     u64 count = 0;
     Nanoseconds time{0};
+    u32 until_timed = 1;
+    u32 place = 0;  // of the timed one among kSampling
+    u32 lot = 1;
   };
 
  public:
-  static constexpr u64 kSampling = 16;
-
   explicit ExitAccounts(Inputs& inputs) : inputs_(inputs) {}
 
   void add_halt(Nanoseconds duration) {
@@ -52,15 +67,23 @@ class ExitAccounts {
   class Meter {
    public:
     Meter(ExitAccounts& accounts, ExitKind kind) : accounts_(accounts), account_(&accounts.of(kind)) {
-      is_timed_ = account_->count++ % kSampling == 0;
+      ++account_->count;
+      is_timed_ = account_->take_turn();
       if (is_timed_) start_ = accounts_.inputs_.now();
     }
-    ~Meter() {
-      if (is_timed_) account_->time += (accounts_.inputs_.now() - start_) * kSampling;
-    }
+    ~Meter() { stop(); }
     Meter(const Meter&) = delete;
     Meter& operator=(const Meter&) = delete;
 
+    bool is_timed() const { return is_timed_; }
+    // Ends the measurement of a timed exit; the time that it stands for.
+    Nanoseconds stop() {
+      if (!is_timed_) return Nanoseconds(0);
+      is_timed_ = false;
+      const Nanoseconds time = (accounts_.inputs_.now() - start_) * kSampling;
+      account_->time += time;
+      return time;
+    }
     // It is one of these after all.
     void change(ExitKind kind) {
       --account_->count;

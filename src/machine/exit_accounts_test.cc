@@ -43,6 +43,36 @@ TEST_F(ExitAccountsTest, TimeOfOneExitStandsForSixteen) {
   EXPECT_EQ(value("exit_time", "MMIO read"), 16'000u);
 }
 
+// Every second exit takes three times as long.
+TEST_F(ExitAccountsTest, SamplesDoNotFollowAPattern) {
+  for (int i = 0; i < 16000; ++i) {
+    exit(ExitKind::kPortRead);
+    const ExitAccounts::Meter meter(accounts_, ExitKind::kPortRead);
+    inputs_.set_now(inputs_.now() + 3 * kLong);
+  }
+  EXPECT_NEAR(static_cast<double>(value("exit_time", "port read")), 64e6, 4e6);
+}
+
+TEST_F(ExitAccountsTest, ExitsThatTurnOutToBeAnotherAreSampledToo) {
+  for (int i = 0; i < 16000; ++i) {
+    ExitAccounts::Meter meter(accounts_, ExitKind::kMmioRead);
+    meter.change(ExitKind::kApicRead);
+    inputs_.set_now(inputs_.now() + kLong);
+  }
+  EXPECT_EQ(value("exits", "APIC read"), 16000u);
+  EXPECT_NEAR(static_cast<double>(value("exit_time", "APIC read")), 16e6, 1e5);
+}
+
+TEST_F(ExitAccountsTest, StoppedMeterTellsItsTime) {
+  ExitAccounts::Meter meter(accounts_, ExitKind::kPortWrite);
+  inputs_.set_now(inputs_.now() + kLong);
+  EXPECT_TRUE(meter.is_timed());
+  EXPECT_EQ(meter.stop(), 16 * kLong);
+  inputs_.set_now(inputs_.now() + kLong);
+  EXPECT_EQ(meter.stop(), Nanoseconds(0));
+  EXPECT_EQ(value("exit_time", "port write"), 16'000u);
+}
+
 TEST_F(ExitAccountsTest, HaltsAreMeasuredExactly) {
   accounts_.add_halt(Nanoseconds(5));
   accounts_.add_halt(Nanoseconds(7));

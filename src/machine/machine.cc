@@ -31,7 +31,9 @@ RunResult result_of(StopReason reason, int status) {
 RunResult Machine::run(u64 max_instructions, WhenHalted when_halted) {
   RunResult result;
   if (instruction_inputs_ != nullptr) {
+    input_points_.start();
     result = vcpus_.run_in_turns(max_instructions, when_halted, *instruction_inputs_);
+    input_points_.stop();
   } else {
     loop_->start();
     result = vcpus_.run_on_threads(max_instructions, when_halted);

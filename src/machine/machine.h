@@ -8,6 +8,7 @@
 
 #include "base/event_loop.h"
 #include "base/host_inputs.h"
+#include "base/input_points.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
 #include "boot/acpi_config.h"
@@ -22,6 +23,7 @@
 #include "irq/pic.h"
 #include "irq/pit.h"
 #include "irq/rtc.h"
+#include "machine/balloon_report.h"
 #include "machine/engine_choice.h"
 #include "machine/machine_debugger.h"
 #include "machine/pci_platform.h"
@@ -55,8 +57,8 @@ enum class StateScope : u8 { kAll, kRegisters };  // with RAM, or without
 
 // Owns every part. create() assembles and loads the guest; run() executes until the machine stops: vCPU 0 on
 // the calling thread, the others on threads of their own (with the instruction clock: all in turns on the
-// calling thread). request_quit(), console_input(), press_power_button(), pause() and resume() may be called
-// from other threads.
+// calling thread). request_quit(), console_input(), press_power_button(), resize_terminal(), the balloon's,
+// pause() and resume() may be called from other threads.
 class Machine final : private MachineControl {
  public:
   // `console` gets what the guest's serial port sends, with the device lock held.
@@ -76,6 +78,12 @@ class Machine final : private MachineControl {
   // while the guest does not read.
   std::size_t console_input(std::span<const u8> characters);
   void press_power_button();
+  // The terminal that shows the virtio console, if there is one, has this size.
+  void resize_terminal(u16 columns, u16 rows);
+  // How much memory the guest should give up; an error without a balloon.
+  Result<void> set_balloon(u64 bytes);
+  // Asks the guest's driver and waits a moment for its answer; not from a vCPU's thread.
+  Result<BalloonReport> balloon_report();
   // After a saved state was loaded that another machine may continue as well: the guest learns that it is a
   // copy.
   void generation_changed();
@@ -158,7 +166,8 @@ class Machine final : private MachineControl {
   SystemControlPort system_control_;
   Rtc rtc_;
   std::vector<DeviceParts> devices_;
-  std::unique_ptr<EventLoop> loop_;  // null with the instruction clock
+  std::unique_ptr<EventLoop> loop_;               // null with the instruction clock
+  InputPoints input_points_{buses_.device_lock};  // used with the instruction clock
   std::unique_ptr<TimerAlarm> alarm_;
   std::unique_ptr<VirtioSlots> virtio_;
   ConsoleInput* console_input_ = nullptr;

@@ -14,6 +14,7 @@ enum class RunEnd : u8 {
   kTripleFault,
   kInstructionLimit,
   kQuit,
+  kDiverged,  // the guest does not do what a recording says; reported already
   kHalted,  // with WhenHalted::kReturn, or when the clock counts instructions and no timer could end the halt
 };
 

@@ -27,43 +27,49 @@ bool VcpuPlatform::is_apic_page(GuestPhys address) const {
 void VcpuPlatform::read_mmio(GuestPhys address, std::span<u8> data) {
   ExitAccounts::Meter meter(accounts_, ExitKind::kMmioRead);
   const std::lock_guard lock(buses_.device_lock);
-  if (is_apic_page(address)) {
+  const bool is_apic = is_apic_page(address);
+  if (is_apic) {
     meter.change(ExitKind::kApicRead);
     lapic_.read(address.page_offset(), data);
   } else {
     buses_.memory.read(address.value(), data);
   }
   events_.after_access(id_);
+  if (meter.is_timed() && !is_apic) buses_.memory.charge_read(address.value(), data.size(), meter.stop());
 }
 
 void VcpuPlatform::write_mmio(GuestPhys address, std::span<const u8> data) {
   ExitAccounts::Meter meter(accounts_, ExitKind::kMmioWrite);
   const std::lock_guard lock(buses_.device_lock);
-  if (is_apic_page(address)) {
+  const bool is_apic = is_apic_page(address);
+  if (is_apic) {
     meter.change(ExitKind::kApicWrite);
     lapic_.write(address.page_offset(), data);
   } else {
     buses_.memory.write(address.value(), data);
   }
   events_.after_access(id_);
+  if (meter.is_timed() && !is_apic) buses_.memory.charge_write(address.value(), data.size(), meter.stop());
 }
 
 u32 VcpuPlatform::read_port(u16 port, unsigned size) {
-  const ExitAccounts::Meter meter(accounts_, ExitKind::kPortRead);
+  ExitAccounts::Meter meter(accounts_, ExitKind::kPortRead);
   const std::lock_guard lock(buses_.device_lock);
   u8 data[4] = {};
   buses_.ports.read(port, {data, size});
   events_.after_access(id_);
+  if (meter.is_timed()) buses_.ports.charge_read(port, size, meter.stop());
   return static_cast<u32>(load_le({data, size}));
 }
 
 void VcpuPlatform::write_port(u16 port, unsigned size, u32 value) {
-  const ExitAccounts::Meter meter(accounts_, ExitKind::kPortWrite);
+  ExitAccounts::Meter meter(accounts_, ExitKind::kPortWrite);
   const std::lock_guard lock(buses_.device_lock);
   u8 data[4] = {};
   store_le({data, size}, value);
   buses_.ports.write(port, {data, size});
   events_.after_access(id_);
+  if (meter.is_timed()) buses_.ports.charge_write(port, size, meter.stop());
 }
 
 bool VcpuPlatform::has_interrupt() {

@@ -65,6 +65,7 @@ void VcpuSet::quit() {
 }
 
 void VcpuSet::wake_all() {
+  if (input_points_ != nullptr) input_points_->interrupt();
   for (const auto& cpu : cpus_) {
     cpu->is_woken = true;
     if (cpu->is_inside) cpu->engine->kick();

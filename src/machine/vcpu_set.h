@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/input_points.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
 #include "machine/machine_cpu.h"
@@ -31,6 +32,8 @@ class VcpuSet final : public VcpuEvents {
   // Called before each slice and when the alarm went off; locked.
   void set_before_slice(std::function<void()> callback) { before_slice_ = std::move(callback); }
   void set_alarm(TimerAlarm* alarm) { alarm_ = alarm; }
+  // For runs in turns.
+  void set_input_points(InputPoints* points) { input_points_ = points; }
   // Host CPUs for the vCPUs, in turn; empty: wherever the host likes.
   void set_host_cpus(std::vector<unsigned> host_cpus) { host_cpus_ = std::move(host_cpus); }
 
@@ -101,10 +104,13 @@ class VcpuSet final : public VcpuEvents {
   RunLimit next_limit();
   void next_turn();
   u64 turn_length() const;
+  bool has_inputs() const { return input_points_ != nullptr && input_points_->is_used(); }
+  Nanoseconds idle_until(Lock& lock);
 
   MachineBuses& buses_;
   TimerQueue& timers_;
   TimerAlarm* alarm_ = nullptr;
+  InputPoints* input_points_ = nullptr;
   std::function<void()> before_slice_;
   OnDebug on_debug_;
   std::vector<std::unique_ptr<MachineCpu>> cpus_;

@@ -16,7 +16,7 @@ u64 VcpuSet::turn_length() const { return count() == 1 ? ~u64{0} : kTurnInstruct
 
 void VcpuSet::next_turn() { turn_ = {(turn_.cpu + 1) % count(), turn_length()}; }
 
-// Up to the next timer, the end of the turn or of the run.
+// Up to the next timer or input point, the end of the turn or of the run.
 RunLimit VcpuSet::next_limit() {
   u64 limit = std::min(last_ - retired_, turn_.left);
   const Nanoseconds now = timers_.now();
@@ -24,7 +24,16 @@ RunLimit VcpuSet::next_limit() {
   if (slice_end_ != Timer::kNever) {
     limit = std::min(limit, slice_end_ <= now ? 1 : static_cast<u64>((slice_end_ - now).count()));
   }
+  if (has_inputs()) limit = std::min(limit, static_cast<u64>((input_points_->next() - now).count()));
   return {limit, true};
+}
+
+// All vCPUs halt: the next timer, or something from outside.
+Nanoseconds VcpuSet::idle_until(Lock& lock) {
+  const Nanoseconds deadline = timers_.next_deadline();
+  if (!has_inputs()) return deadline;
+  return input_points_->idle_until(lock, timers_.now(), deadline,
+                                   [this] { return is_ending_ || quits_ || pauses_ != 0; });
 }
 
 // One retired instruction of any vCPU is one nanosecond. When all halt, time moves to the next timer.
@@ -34,6 +43,7 @@ RunResult VcpuSet::run_in_turns(u64 max_instructions, WhenHalted when_halted, In
   if (turn_.left == 0) turn_.left = turn_length();
   unsigned halted = 0;  // vCPUs in a row that had nothing to do
   while (prepare(*cpus_[turn_.cpu], lock)) {
+    if (has_inputs()) input_points_->pass(timers_.now());
     MachineCpu& cpu = *cpus_[turn_.cpu];
     const u64 before = cpu.counted;
     const Exit exit = cpu.is_held ? Exit{ExitReason::kHalted, {}} : enter(cpu, next_limit(), lock);
@@ -56,7 +66,8 @@ RunResult VcpuSet::run_in_turns(u64 max_instructions, WhenHalted when_halted, In
     if (++halted < count() || is_ending_ || quits_) continue;
     halted = 0;
     turn_ = {0, turn_length()};
-    const Nanoseconds deadline = timers_.next_deadline();
+    const Nanoseconds deadline = idle_until(lock);
+    if (has_inputs() && (is_ending_ || quits_ || pauses_ != 0)) continue;
     if (deadline == Timer::kNever) return {RunEnd::kHalted, 0};
     inputs.skip_to(deadline);
     // Time has an end: see InstructionInputs::kLatest.
@@ -69,6 +80,7 @@ void VcpuSet::visit_state(StateVisitor& visitor) {
   visitor.begin("turn");
   visitor.field("cpu", turn_.cpu);
   visitor.field("left", turn_.left);
+  if (has_inputs()) input_points_->visit_state(visitor);
   visitor.end();
   if (!visitor.is_loading()) return;
   if (turn_.cpu >= count() || turn_.left > turn_length()) {

@@ -26,14 +26,32 @@ Result<void> VirtioSlots::check_id(const std::string& id) {
   return {};
 }
 
-Result<void> VirtioSlots::add(const DeviceOption& option) {
+Result<void> VirtioSlots::add_all(std::span<const DeviceOption> options) {
   const auto rows = virtio_rows();
-  const auto row = std::ranges::find(rows, option.option, &VirtioRow::option);
-  if (row == rows.end()) return fail_usage("{}: there is no such device", option.option);
-  MadeVirtioDevice made = TRY(row->make(option.value, environment_));
+  std::set<std::string_view> made;  // options whose values make one device
+  for (const DeviceOption& option : options) {
+    const auto row = std::ranges::find(rows, option.option, &VirtioRow::option);
+    if (row == rows.end()) return fail_usage("{}: there is no such device", option.option);
+    if (row->make_of_all == nullptr) {
+      MadeVirtioDevice device = TRY(row->make(option.value, environment_));
+      TRY_VOID(add(std::move(device)));
+    } else if (made.insert(row->option).second) {
+      std::vector<std::string> values;
+      for (const DeviceOption& one : options) {
+        if (one.option == row->option) values.push_back(one.value);
+      }
+      MadeVirtioDevice device = TRY(row->make_of_all(values, environment_));
+      TRY_VOID(add(std::move(device)));
+    }
+  }
+  return {};
+}
+
+Result<void> VirtioSlots::add(MadeVirtioDevice made) {
   TRY_VOID(check_id(made.id));
   if (made.console_input != nullptr) console_input_ = made.console_input;
   if (made.balloon != nullptr) balloon_ = made.balloon;
+  if (made.terminal_console != nullptr) terminal_console_ = made.terminal_console;
   devices_.push_back(made.device.get());
   const VirtioOptions options{.has_packed = made.placement.offers_packed};
   if (made.placement.transport == VirtioTransport::kMmio) return plug_mmio(std::move(made), options);
@@ -46,10 +64,11 @@ Result<void> VirtioSlots::plug_mmio(MadeVirtioDevice made, const VirtioOptions& 
     return fail_usage("more than {} devices with transport=mmio", kVirtioMmioSlots);
   const std::size_t wire = index % kVirtioMmioIrqs.size();
   const u64 address = kVirtioMmioAddress + index * VirtioMmio::kSize;
+  std::string label = fmt::format("{} mmio{}", made.device->name(), index);
   mmio_lines_.push_back(std::make_unique<MmioLine>(shared_lines_[wire]));
   auto transport =
       std::make_unique<VirtioMmio>(environment_.memory, std::move(made.device), options, *mmio_lines_.back());
-  TRY_VOID(buses_.memory.add(address, VirtioMmio::kSize, *transport, "virtio_mmio"));
+  TRY_VOID(buses_.memory.add(address, VirtioMmio::kSize, *transport, std::move(label)));
   transports_.push_back(std::move(transport));
   mmio_places_.push_back({address, kVirtioMmioIrqs[wire]});
   return {};

@@ -35,7 +35,8 @@ class VirtioSlots {
  public:
   VirtioSlots(const VirtioEnvironment& environment, MachineBuses& buses, IrqRouter& router, PciBus& pci);
 
-  Result<void> add(const DeviceOption& option);
+  // Once, with everything the user asked for, in order.
+  Result<void> add_all(std::span<const DeviceOption> options);
 
   // The transports, which own their devices.
   std::vector<Component*> components() const;
@@ -43,6 +44,7 @@ class VirtioSlots {
   // Null when no device of that kind was added; the last one that was.
   ConsoleInput* console_input() const { return console_input_; }
   VirtioBalloon* balloon() const { return balloon_; }
+  VirtioConsole* terminal_console() const { return terminal_console_; }
   // Counters of all devices as lines of "device_counter value"; the device's name has its number behind it.
   std::string statistics_text() const;
 
@@ -59,6 +61,7 @@ class VirtioSlots {
     bool is_asserted = false;
   };
 
+  Result<void> add(MadeVirtioDevice made);
   Result<void> check_id(const std::string& id);
   Result<void> plug_mmio(MadeVirtioDevice made, const VirtioOptions& options);
   Result<void> plug_pci(MadeVirtioDevice made, const VirtioOptions& options);
@@ -75,6 +78,7 @@ class VirtioSlots {
   std::vector<MmioPlace> mmio_places_;
   ConsoleInput* console_input_ = nullptr;
   VirtioBalloon* balloon_ = nullptr;
+  VirtioConsole* terminal_console_ = nullptr;
 };
 
 }  // namespace doppel

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "net/net_backend.h"
+#include "state/state_visitor.h"
 
 namespace doppel {
 
@@ -17,6 +18,7 @@ class FrameBacklog {
 
   bool is_empty() const { return frames_.empty(); }
   u64 dropped() const { return dropped_; }
+  u64 copied_bytes() const { return copied_; }
 
   // Hands the frame over, or keeps it when others wait already or the receiver has no room; drops it when too
   // much waits.
@@ -27,6 +29,7 @@ class FrameBacklog {
       return;
     }
     bytes_ += frame.size();
+    copied_ += frame.size();
     frames_.push_back({header, {frame.begin(), frame.end()}});
   }
 
@@ -43,6 +46,27 @@ class FrameBacklog {
     bytes_ = 0;
   }
 
+  // For back ends whose frames are part of the machine's state.
+  void visit_state(StateVisitor& visitor) {
+    auto count = static_cast<u32>(frames_.size());
+    visitor.field("waiting", count);
+    if (visitor.is_loading()) {
+      if (count > kMaxBytes / kEthernetHeaderSize) return visitor.reject("more frames wait than may");
+      clear();
+      frames_.resize(count);
+    }
+    for (Frame& frame : frames_) {
+      visitor.bytes("header", {reinterpret_cast<u8*>(&frame.header), sizeof(frame.header)});
+      visitor.blob("frame", frame.data, kMaxFrameSize);
+      if (visitor.is_loading()) bytes_ += frame.data.size();
+      if (bytes_ > kMaxBytes || frame.data.size() < kEthernetHeaderSize) {
+        clear();
+        return visitor.reject("impossible frame waits");
+      }
+    }
+    visitor.field("dropped", dropped_);
+  }
+
  private:
   struct Frame {
     NetHeader header;
@@ -52,6 +76,7 @@ class FrameBacklog {
   std::deque<Frame> frames_;
   std::size_t bytes_ = 0;
   u64 dropped_ = 0;
+  u64 copied_ = 0;
 };
 
 }  // namespace doppel

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/types.h"
+#include "state/state_visitor.h"
 
 namespace doppel {
 
@@ -88,6 +89,10 @@ class NetBackend {
   virtual void send(unsigned queue, const NetHeader& header, std::span<const iovec> frame) = 0;
   // The guest made buffers available.
   virtual void receive_ready(unsigned queue) = 0;
+  // Most back ends have no state: what they hold belongs to the world outside.
+  virtual void visit_state(StateVisitor&) {}
+  // Bytes of frames that it copied from one place of this process to another so far.
+  virtual u64 copied_bytes() const { return 0; }
 };
 
 }  // namespace doppel

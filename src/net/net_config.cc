@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "net/recording_network.h"
+#include "net/replay_network.h"
+
 namespace doppel {
 namespace {
 
@@ -107,6 +110,11 @@ Result<SocketLinkConfig> parse_socket(const OptionList& options) {
                           .mtu = static_cast<u16>(mtu)};
 }
 
+Result<NetReplayConfig> parse_replay(const OptionList& options) {
+  if (!options.has("file")) return fail_usage("--net replay: give file=PATH");
+  return NetReplayConfig{options.text("file")};
+}
+
 }  // namespace
 
 std::optional<MacAddress> parse_mac(std::string_view text) {
@@ -126,6 +134,7 @@ std::optional<MacAddress> parse_mac(std::string_view text) {
 Result<OptionList> NetConfig::split(std::string_view text, std::span<const OptionKey> more) {
   std::vector<OptionKey> keys = {{"mac"}, {"queues"}, {"bandwidth"}};
   const std::string_view kind = text.substr(0, text.find(','));
+  if (kind != "replay") keys.push_back({"record"});
   if (kind == "user") {
     const OptionKey user[] = {{"hostfwd", true}, {"restrict"}, {"net"}, {"host"},
                               {"dhcpstart"},     {"dns"},      {"mtu"}};
@@ -134,11 +143,13 @@ Result<OptionList> NetConfig::split(std::string_view text, std::span<const Optio
     keys.push_back({"ifname"});
   } else if (kind == "socket") {
     keys.insert(keys.end(), {{"listen"}, {"connect"}, {"mtu"}});
+  } else if (kind == "replay") {
+    keys.push_back({"file"});
   } else {
-    return fail_usage("--net {}: give user, tap or socket", kind);
+    return fail_usage("--net {}: give user, tap, socket or replay", kind);
   }
   keys.insert(keys.end(), more.begin(), more.end());
-  return OptionList::parse("--net", "user, tap or socket", text, keys);
+  return OptionList::parse("--net", "user, tap, socket or replay", text, keys);
 }
 
 Result<NetConfig> NetConfig::parse(const OptionList& options) {
@@ -147,9 +158,12 @@ Result<NetConfig> NetConfig::parse(const OptionList& options) {
     config.backend = TRY(parse_user(options));
   } else if (options.subject() == "tap") {
     config.backend = TRY(parse_tap(options));
+  } else if (options.subject() == "replay") {
+    config.backend = TRY(parse_replay(options));
   } else {
     config.backend = TRY(parse_socket(options));
   }
+  if (options.has("record")) config.record_path = options.text("record");
   if (options.has("mac")) {
     config.mac = parse_mac(options.text("mac"));
     if (!config.mac) {
@@ -165,6 +179,9 @@ Result<NetConfig> NetConfig::parse(const OptionList& options) {
 
 Result<std::unique_ptr<NetBackend>> make_net_backend(const NetConfig& config, EventLoop& loop,
                                                      Inputs& inputs) {
+  if (!config.record_path.empty() || std::holds_alternative<NetReplayConfig>(config.backend)) {
+    return fail_usage("--net: networks are recorded and replayed with --clock instructions");
+  }
   if (const auto* user = std::get_if<UserNetworkConfig>(&config.backend)) {
     return TRY(UserNetwork::create(*user, loop, inputs));
   }
@@ -172,6 +189,25 @@ Result<std::unique_ptr<NetBackend>> make_net_backend(const NetConfig& config, Ev
     return TRY(Tap::create(tap->interface, config.queue_pairs, loop));
   }
   return TRY(SocketLink::create(std::get<SocketLinkConfig>(config.backend), loop, inputs));
+}
+
+Result<std::unique_ptr<NetBackend>> make_timed_net_backend(const NetConfig& config, InputPoints& points,
+                                                           Inputs& inputs) {
+  if (const auto* replay = std::get_if<NetReplayConfig>(&config.backend)) {
+    return std::make_unique<ReplayNetwork>(replay->path, TRY(NetRecording::open(replay->path)), points,
+                                           inputs);
+  }
+  if (config.record_path.empty()) {
+    return fail_usage(
+        "--net: with --clock instructions what the network does must be recorded (record=PATH) or replayed "
+        "(replay,file=PATH)");
+  }
+  NetConfig outside = config;
+  outside.record_path.clear();
+  outside.queue_pairs = 1;
+  EventLoop* loop = TRY(points.host_loop());
+  auto backend = TRY(make_net_backend(outside, *loop, points.host_inputs()));
+  return TRY(RecordingNetwork::create(config.record_path, std::move(backend), points, inputs));
 }
 
 }  // namespace doppel

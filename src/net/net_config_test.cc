@@ -44,7 +44,7 @@ TEST(NetConfig, ReadsTapAndSocket) {
 }
 
 TEST(NetConfig, EachMistakeIsOneClearLine) {
-  EXPECT_EQ(error_of("bridge"), "--net bridge: give user, tap or socket");
+  EXPECT_EQ(error_of("bridge"), "--net bridge: give user, tap, socket or replay");
   EXPECT_EQ(error_of("tap"), "--net tap: give ifname=NAME");
   EXPECT_EQ(error_of("socket"), "--net socket: give either listen=PATH or connect=PATH");
   EXPECT_EQ(error_of("socket,listen=a,connect=b"), "--net socket: give either listen=PATH or connect=PATH");

@@ -87,7 +87,9 @@ void SocketLink::configure(const NetDriverSettings&) {}
 
 void SocketLink::send(unsigned, const NetHeader& header, std::span<const iovec> frame) {
   if (!peer_.is_valid()) return;
-  if (!gather_frame(frame, outgoing_) || outgoing_.empty() || !complete_checksum(header, outgoing_)) return;
+  if (!gather_frame(frame, outgoing_) || outgoing_.empty()) return;
+  copied_ += outgoing_.size();
+  if (!complete_checksum(header, outgoing_)) return;
   const u32 length = __builtin_bswap32(static_cast<u32>(outgoing_.size()));
   u8 prefix[kPrefixSize];
   std::memcpy(prefix, &length, sizeof(length));

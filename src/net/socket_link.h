@@ -34,6 +34,7 @@ class SocketLink final : public NetBackend, private Poller {
   void configure(const NetDriverSettings& settings) override;
   void send(unsigned queue, const NetHeader& header, std::span<const iovec> frame) override;
   void receive_ready(unsigned queue) override;
+  u64 copied_bytes() const override { return copied_; }
 
   u64 dropped() const { return dropped_; }
 
@@ -68,6 +69,7 @@ class SocketLink final : public NetBackend, private Poller {
   std::vector<u8> outgoing_;    // the frame being sent, in one piece, behind its length
   std::vector<u8> unsent_;      // bytes that the socket did not take yet
   u64 dropped_ = 0;
+  u64 copied_ = 0;
 };
 
 }  // namespace doppel

@@ -158,6 +158,7 @@ void Tap::send(unsigned queue, const NetHeader& header, std::span<const iovec> f
   std::size_t count = 1;
   if (frame.size() > kMaxPieces) {
     if (!gather_frame(frame, outgoing_)) return;
+    copied_ += outgoing_.size();
     pieces[count++] = {outgoing_.data(), outgoing_.size()};
   } else {
     std::ranges::copy(frame, pieces.begin() + 1);

@@ -30,6 +30,7 @@ class Tap final : public NetBackend {
   void configure(const NetDriverSettings& settings) override;
   void send(unsigned queue, const NetHeader& header, std::span<const iovec> frame) override;
   void receive_ready(unsigned queue) override;
+  u64 copied_bytes() const override { return copied_; }
 
  private:
   struct Queue {
@@ -60,6 +61,7 @@ class Tap final : public NetBackend {
   std::vector<Queue> queues_;
   std::unique_ptr<LinkMonitor> monitor_;
   std::vector<u8> outgoing_;  // a frame of many pieces in one
+  u64 copied_ = 0;            // bytes of such frames
   NetReceiver* receiver_ = nullptr;
   bool is_up_ = false;
   bool is_gone_ = false;

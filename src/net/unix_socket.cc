@@ -38,12 +38,13 @@ bool is_unix_path(std::string_view path) {
   return !path.empty() && path.size() < sizeof(sockaddr_un::sun_path);
 }
 
-Result<UniqueFd> listen_unix(std::string_view option, const std::string& path) {
+Result<UniqueFd> listen_unix(std::string_view option, const std::string& path, mode_t mode) {
   if (!is_unix_path(path)) return fail_usage("{}: '{}' is too long for a socket's path", option, path);
   if (is_abandoned(path)) ::unlink(path.c_str());
   UniqueFd socket = make_socket();
   const sockaddr_un address = address_of(path);
-  if (!socket.is_valid() ||
+  // The file gets the mode that its socket has: nobody can come in between.
+  if (!socket.is_valid() || ::fchmod(socket.get(), mode) != 0 ||
       ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
       ::listen(socket.get(), kBacklog) != 0) {
     return fail("{}: cannot listen at {}: {}", option, path, std::strerror(errno));

@@ -175,6 +175,7 @@ void UserNetwork::configure(const NetDriverSettings& settings) {
 
 void UserNetwork::send(unsigned, const NetHeader& header, std::span<const iovec> frame) {
   if (!gather_frame(frame, outgoing_) || outgoing_.size() < kEthernetHeaderSize) return;
+  gathered_ += outgoing_.size();
   if (!complete_checksum(header, outgoing_)) {
     LOG_GUEST("user network: checksum field outside the frame");
     return;

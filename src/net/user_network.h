@@ -56,6 +56,8 @@ class UserNetwork final : public NetBackend, private Poller {
   void configure(const NetDriverSettings& settings) override;
   void send(unsigned queue, const NetHeader& header, std::span<const iovec> frame) override;
   void receive_ready(unsigned queue) override;
+  // What libslirp copies is not included.
+  u64 copied_bytes() const override { return gathered_ + backlog_.copied_bytes(); }
 
  private:
   struct Callbacks;  // what libslirp calls
@@ -85,6 +87,7 @@ class UserNetwork final : public NetBackend, private Poller {
   bool is_wake_pending_ = false;         // the loop was woken and has not prepared since
   FrameBacklog backlog_;
   std::vector<u8> outgoing_;  // the frame being sent, in one piece
+  u64 gathered_ = 0;          // bytes that were copied into it
   std::vector<std::unique_ptr<Timer>> timers_;
   std::vector<pollfd>* waits_ = nullptr;  // while preparing
   std::size_t first_wait_ = 0;

@@ -143,6 +143,14 @@ TEST_F(UserNetworkTest, CompletesChecksumsOfWhatTheGuestSends) {
   EXPECT_EQ(got[0], 'h');
 }
 
+TEST_F(UserNetworkTest, CopiesWhatTheGuestSendsOnce) {
+  ASSERT_TRUE(open());
+  const std::vector<u8> request = arp_request(kGateway);
+  send(*network, request);
+  ASSERT_TRUE(wait_frames(receiver, 1));
+  EXPECT_EQ(network->copied_bytes(), request.size());
+}
+
 TEST_F(UserNetworkTest, TakesPacketsUpToTheMtuAndReturnsThem) {
   ASSERT_TRUE(open({.mtu = UserNetworkConfig::kMaxMtu}));
   announce_guest();
@@ -225,6 +233,7 @@ TEST(FrameBacklog, DropsWhatExceedsItsLimit) {
   backlog.retry(receiver);
   EXPECT_EQ(receiver.frames.size(), 17u);
   EXPECT_TRUE(backlog.is_empty());
+  EXPECT_EQ(backlog.copied_bytes(), 17 * frame.size());
 }
 
 TEST_F(UserNetworkTest, SurvivesNonsense) {

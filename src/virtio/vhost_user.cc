@@ -91,7 +91,11 @@ Result<VhostUser> VhostUser::connect(const std::string& path) {
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return fail("socket '{}': {}; start the daemon first", path, std::strerror(errno));
   }
-  VhostUser client(fmt::format("socket '{}'", path), std::move(socket));
+  return over(fmt::format("socket '{}'", path), std::move(socket));
+}
+
+Result<VhostUser> VhostUser::over(const std::string& name, UniqueFd socket) {
+  VhostUser client(name, std::move(socket));
   TRY_VOID(client.negotiate());
   return client;
 }

@@ -38,6 +38,9 @@ class VhostUser {
   static constexpr std::size_t kMaxRegions = 8;
 
   static Result<VhostUser> connect(const std::string& path);
+  // The same over a connection that exists; `name` stands for it in messages. How long an answer may take is
+  // the socket's SO_RCVTIMEO.
+  static Result<VhostUser> over(const std::string& name, UniqueFd socket);
 
   // When readable or hung up, ask is_connected(): the back end says nothing unasked.
   int fd() const { return socket_.get(); }

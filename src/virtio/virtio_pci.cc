@@ -21,7 +21,8 @@ VirtioPci::VirtioPci(GuestMemory& memory, std::unique_ptr<VirtioDevice> device, 
                  .subsystem_vendor_id = kVendor,
                  // 4.1.2.1: at least 0x40.
                  .subsystem_id = static_cast<u16>(0x40 + device_->device_id()),
-                 .has_interrupt_pin = true}),
+                 .has_interrupt_pin = true,
+                 .name = device_->name()}),
       msix_(function_, kMsixBar, static_cast<u16>(core_.queue_count() + 1)),
       config_access_(function_),
       queue_vectors_(core_.queue_count(), kNoVector) {

@@ -71,13 +71,14 @@ Result<std::unique_ptr<Backend>> create_backend(std::string_view engine, Backend
   if (engine == "broken") return std::make_unique<RepeatBackend>(native, true);
 #if DOPPEL_HAS_INTERPRETER
   if (engine == "interp") return create_interpreter_backend();
+  if (engine == "jit") return create_translator_backend();
 #endif
   return fail_usage("no engine '{}' in this build", engine);
 }
 
 std::vector<std::string_view> engine_names() {
   std::vector<std::string_view> names = {"native", "broken"};
-  if (DOPPEL_HAS_INTERPRETER) names.insert(names.begin(), "interp");
+  if (DOPPEL_HAS_INTERPRETER) names.insert(names.begin(), {"interp", "jit"});
   return names;
 }
 

@@ -2,16 +2,30 @@
 
 import os
 import random
+import socket
 import struct
+import subprocess
 import tempfile
 from pathlib import Path
 
-from doppel import CMDLINE, GUEST, Skip, expect
+import overlay
+from doppel import CMDLINE, GUEST, Conversation, Outcome, Skip, expect, tail
 
 RANDOM_SEED = 20240229
 ELF_HEADER_BYTES = 64
 MACHINE_AARCH64 = 183
 MACHINE_X86_64 = 62
+NOBODY = 65534
+# Reads past the page cache, before and after the host has cut the disk in half.
+TRUNCATED = """
+look() { dd if=/dev/vda of=/dev/null bs=64k skip=$1 count=4 iflag=direct 2>&1 | grep -q 'Input/output error'; echo $((1 - $?)); }
+echo "disk-before: $(look 100)"
+read answer
+echo "disk-behind: $(look 100)"
+echo "disk-first: $(look 0)"
+dd if=/dev/vda of=/dev/null bs=64k skip=100 count=1 iflag=direct
+echo "disk-alive"
+"""
 
 
 def random_bytes(count):
@@ -105,6 +119,31 @@ ARGUMENTS = {
     "disk_with_bad_value": ("--disk", f"{GUEST}/bench.img,readonly=perhaps"),
     "disk_given_twice": ("--disk", f"{GUEST}/bench.img", "--disk", f"{GUEST}/bench.img"),
     "disk_ids_equal": ("--disk", f"{GUEST}/bench.img,readonly=on,id=a", "--disk", f"{GUEST}/bench.img,readonly=on,id=a"),
+    "64_disks_and_one": sum((("--disk", f"{GUEST}/bench.img,readonly=on") for _ in range(65)), ()),
+    "65_devices_behind_mmio": ("--rng", "on,transport=mmio") * 65,
+    "ids_of_different_kinds_equal": ("--disk", f"{GUEST}/bench.img,readonly=on,id=a", "--vsock",
+                                     "/tmp/doppel-bad-input,cid=3,id=a"),
+    "32_consoles": sum((("--console", f"none,name=port{number}") for number in range(32)), ()),
+    "consoles_with_one_name": ("--console", "none,name=port", "--console", "none,name=port"),
+    "console_sockets_with_one_name": ("--console", "socket=/tmp/doppel-bad-a,name=port", "--console",
+                                      "socket=/tmp/doppel-bad-b,name=port"),
+    "console_sockets_at_one_path": ("--console", "socket=/tmp/doppel-bad-a,name=a", "--console",
+                                    "socket=/tmp/doppel-bad-a,name=b"),
+    "console_socket_without_name": ("--console", "socket=/tmp/doppel-bad-a"),
+    "console_socket_with_a_path_as_name": ("--console", "socket=/tmp/doppel-bad-a,name=../../etc/passwd"),
+    "console_socket_in_no_folder": ("--console", "socket=/nonexistent/socket,name=a"),
+    "console_socket_with_a_clock_of_instructions": ("--console", "socket=/tmp/doppel-bad-a,name=a", "--clock",
+                                                    "instructions"),
+    "console_path_too_long": ("--console", f"socket=/tmp/{'x' * 200},name=a"),
+    "two_terminals": ("--console", "terminal", "--console", "terminal,name=other"),
+    "balloon_of_nonsense": ("--balloon", "lots"),
+    "tap_that_cannot_be_made": ("--net", "tap,ifname=a/b"),
+    "control_at_tcp": ("--control", "tcp:127.0.0.1:1"),
+    "control_in_no_folder": ("--control", "unix:/nonexistent/socket"),
+    "control_at_a_file": ("--control", f"unix:{GUEST}/stamp"),
+    "control_with_a_clock_of_instructions": ("--control", "unix:/tmp/doppel-bad-a", "--clock", "instructions"),
+    "gdb_at_a_file": ("--gdb", f"unix:{GUEST}/stamp"),
+    "gdb_at_a_port_that_is_none": ("--gdb", "tcp:127.0.0.1:70000"),
     "disk_server_is_missing": ("--disk", "nbd+unix:///?socket=/nonexistent/socket"),
 }
 
@@ -171,16 +210,95 @@ def unreadable_kernel(doppel):
         expect_refusal(doppel.run("run", "--kernel", file.name, limit=20))
 
 
+def with_taken_path(*words):
+    """A test that gives an option with a socket's path, PATH, at which another program listens."""
+    def test(doppel):
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as other:
+            path = f"{folder}/socket"
+            other.bind(path)
+            other.listen()
+            with_arguments([word.replace("PATH", path) for word in words])(doppel)
+            expect(os.path.exists(path), "the other program's socket is gone")
+    return test
+
+
+def with_taken_port(*words):
+    """A test that gives an option with a TCP port, PORT, at which another program listens."""
+    def test(doppel):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            with_arguments([word.replace("PORT", str(other.getsockname()[1])) for word in words])(doppel)
+    return test
+
+
+def as_nobody(*words):
+    """A test of an option as a user without rights; FILE is a file that the user may only read."""
+    def test(doppel):
+        with tempfile.NamedTemporaryFile(prefix="doppel-disk-") as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+            os.chmod(file.name, 0o444)
+            arguments = [word.replace("FILE", file.name) for word in words]
+            user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+            try:
+                done = subprocess.run([doppel.binary, "run", "--kernel", GUEST / "vmlinuz", *arguments], timeout=20,
+                                      stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **user)
+            except PermissionError as error:
+                raise Skip(f"other users cannot run the binary where it is: {error}") from error
+            expect_refusal(Outcome(done.returncode, done.stdout, done.stderr, 0))
+            expect("ermission" in done.stderr, f"no reason: {done.stderr!r}")
+    return test
+
+
+def disk_truncated_under_a_guest(doppel):
+    """The guest sees an I/O error where the file has ended, and everything before it; the machine goes on."""
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Path(folder) / "disk"
+        disk.write_bytes(random_bytes(8 << 20))
+        image = overlay.initrd(folder, ("virtio_pci", "virtio_blk"), TRUNCATED)
+        command = ("run", "--kernel", GUEST / "vmlinuz", "--initrd", image, "--cmdline",
+                   f"{CMDLINE} doppel.exec=test", "--disk", f"{disk}")
+        conversation = Conversation([str(doppel.binary), *map(str, command)], (("never", ""),))
+        try:
+            while conversation.step():
+                expect(conversation.seconds() < 120, f"no end: {tail(conversation.out())}")
+                if "disk-before: 0" in conversation.out() and disk.stat().st_size > 4 << 20:
+                    os.truncate(disk, 4 << 20)
+                    conversation.process.stdin.write(b"\n")
+                    conversation.process.stdin.flush()
+        finally:
+            conversation.end()
+        out = conversation.out()
+        for line in ("disk-before: 0", "disk-behind: 1", "disk-first: 0", "I/O error", "disk-alive"):
+            expect(line in out, f"no '{line}': {tail(out)}")
+        expect(conversation.process.returncode == 0, f"status {conversation.process.returncode}")
+
+
 def named(name, test):
     """Gives a generated test the name it is called by."""
     test.__name__ = name
     return test
 
 
+TAKEN = {
+    "gdb_path_in_use": with_taken_path("--gdb", "unix:PATH"),
+    "gdb_port_in_use": with_taken_port("--gdb", "tcp:127.0.0.1:PORT"),
+    "forwarded_port_in_use": with_taken_port("--net", "user,hostfwd=tcp:127.0.0.1:PORT-:22"),
+    "control_path_in_use": with_taken_path("--control", "unix:PATH"),
+    "console_path_in_use": with_taken_path("--console", "socket=PATH,name=a"),
+    "vsock_path_in_use": with_taken_path("--vsock", "PATH,cid=3"),
+    "network_path_in_use": with_taken_path("--net", "socket,listen=PATH"),
+    "disk_that_may_only_be_read": as_nobody("--disk", "FILE"),
+    "tap_without_privilege": as_nobody("--net", "tap,ifname=doppel-test"),
+}
+
 TESTS = (
     *(named(name, with_kernel(make)) for name, make in KERNELS.items()),
     *(named(name, with_arguments(arguments)) for name, arguments in ARGUMENTS.items()),
     *(named(name, with_command(command)) for name, command in WHOLE_COMMANDS.items()),
+    *(named(name, test) for name, test in TAKEN.items()),
     initrd_larger_than_memory,
     unreadable_kernel,
+    disk_truncated_under_a_guest,
 )

@@ -80,6 +80,11 @@ def check_values(samples):
     expect(total(samples, "exits", 'reason="port write"') >= total(samples, "bus_accesses", 'device="uart16550"') / 2 > 0,
            "the serial port was not used through ports")
     expect(total(samples, "exit_time_seconds", 'reason="halt"') > 0.5, "the guest slept for a second, but did not halt")
+    seconds, exits = total(samples, "bus_access_time_seconds"), total(samples, "exit_time_seconds")
+    halts = total(samples, "exit_time_seconds", 'reason="halt"')
+    expect(0 < seconds <= exits - halts, f"{seconds} s in devices, {exits} s in exits, {halts} of them in halts")
+    uart = [total(samples, "bus_access_time_seconds", f'device="uart16550",access="{way}"') for way in ("read", "write")]
+    expect(all(uart), f"{uart} s in the serial port")
     expect(total(samples, "interrupts") > 0 and total(samples, "interrupt_requests") > 0, "no interrupts")
     misses, hits = (total(samples, "tlb_lookups", f'result="{word}"') for word in ("miss", "hit"))
     expect(hits > 10 * misses > 0, f"{hits} hits and {misses} misses")

@@ -1,9 +1,11 @@
 """The user's terminal: raw while the guest runs, restored however the run ends."""
 
+import fcntl
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import termios
 import time
@@ -17,11 +19,13 @@ LEAVE_LIMIT = 20
 class Session:
     """doppel on a terminal of its own; a context manager that leaves nothing running."""
 
-    def __init__(self, doppel, *options):
+    def __init__(self, doppel, *options, command=None, size=None):
         self.master, self.slave = pty.openpty()
         self.before = termios.tcgetattr(self.slave)
-        command = (doppel.binary, "run", "--kernel", GUEST / "vmlinuz", "--initrd", GUEST / "initrd.img",
-                   "--cmdline", CMDLINE, *options)
+        if size:
+            fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("4H", *size, 0, 0))
+        command = (doppel.binary, *(command or ("run", "--kernel", GUEST / "vmlinuz", "--initrd", GUEST / "initrd.img",
+                                                "--cmdline", CMDLINE, *options)))
         self.process = subprocess.Popen([str(word) for word in command], stdin=self.slave, stdout=self.slave,
                                         stderr=self.slave, start_new_session=True)
         self.text = ""

@@ -1,10 +1,18 @@
 """Linux's own drivers on the virtio devices, behind both transports and with both kinds of rings."""
 
+import fcntl
+import hashlib
+import re
+import signal
+import socket
+import struct
 import tempfile
+import termios
 from pathlib import Path
 
 import overlay
 from doppel import CMDLINE, GUEST, Conversation, Failure, expect, expect_output, tail
+from terminal import Session
 
 MODULES = ("virtio_pci", "virtio_mmio", "virtio_rng", "virtio_console")
 COMPLAINTS = "'virtio.*(fail|error|invalid|broken|unexpected|not )|nobody cared|Call Trace|BUG:|WARNING:'"
@@ -35,6 +43,39 @@ mark dirty
 insmod /modules/virtio_balloon.ko
 sleep 6
 mark end
+"""
+# Two clients in turn on one port, each until it leaves; then more than anybody holds, with a client that reads late.
+PORTS = """
+port() {
+  for name in /sys/class/virtio-ports/*/name; do
+    if [ "$(cat $name)" = "$1" ]; then echo /dev/$(basename $(dirname $name)); fi
+  done
+}
+until [ "$(cat /sys/class/virtio-ports/*/name 2>/dev/null | wc -l)" = 3 ]; do sleep 1; done
+agent=$(port org.test.agent)
+bulk=$(port bulk)
+echo "ports $(cat /sys/class/virtio-ports/*/name | sort | tr '\\n' ' ')"
+for turn in first second; do
+  echo "turn-$turn-begins"
+  exec 4<>$agent
+  until read line <&4; do sleep 1; done  # Linux reports the end while nobody is connected
+  echo "answer to $line" >&4
+  echo "rest $(cat <&4)"
+  exec 4>&-
+done
+echo "bulk-begins"
+exec 5<>$bulk
+seq 1 300000 >&5
+echo "bulk-written"
+md5sum <&5
+echo "doppel-virtio: PASS"
+"""
+SIZES = """
+exec 4<>/dev/hvc0
+while :; do
+  echo "size $(stty -F /dev/hvc0 size)"
+  sleep 1
+done
 """
 
 
@@ -100,5 +141,78 @@ def reporting_returns_memory(doppel):
     expect(end <= dirty - 100, f"{dirty} MiB before reporting, {end} MiB after it")
 
 
+def talk(conversation, path, mark, text):
+    """Once the guest has printed the mark: sends a line to a port, and returns the answer's line."""
+    wait_for(conversation, mark)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(str(path))
+        client.sendall(text.encode())
+        answer = b""
+        while not answer.endswith(b"\n"):
+            more = client.recv(4096)
+            expect(more, f"the port closed the connection after {answer!r}: {conversation.out()[-300:]}")
+            answer += more
+        client.sendall(b"farewell\n")
+    return answer.decode()
+
+
+def wait_for(conversation, pattern):
+    """Until the guest has printed this; the match."""
+    while not (match := re.search(pattern, conversation.out())):
+        expect(conversation.step() and conversation.seconds() < 120,
+               f"no {pattern}: {tail(conversation.out())} {tail(conversation.err())}")
+    return match
+
+
+def console_ports_reach_sockets(doppel):
+    """Ports by name, clients that come and go, and flow control in both directions."""
+    with tempfile.TemporaryDirectory() as folder:
+        agent, bulk = Path(folder) / "agent", Path(folder) / "bulk"
+        command = boot(folder, ("virtio_pci", "virtio_console"), PORTS, "--console", "terminal", "--console",
+                       f"socket={agent},name=org.test.agent", "--console", f"socket={bulk},name=bulk")
+        conversation = Conversation([str(doppel.binary), *map(str, command)], ())
+        try:
+            expect(talk(conversation, agent, "turn-first-begins", "one\n") == "answer to one\n", "first client")
+            wait_for(conversation, "rest farewell")
+            expect(talk(conversation, agent, "turn-second-begins", "two\n") == "answer to two\n", "second client")
+            wait_for(conversation, "bulk-begins")
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(60)
+                client.connect(str(bulk))
+                for _ in range(10):
+                    conversation.step()
+                expect("bulk-written" not in conversation.out(), "the guest wrote what nobody reads")
+                numbers = "".join(f"{number}\n" for number in range(1, 300001)).encode()
+                data = b""
+                while len(data) < len(numbers):
+                    data += client.recv(65536)
+                expect(data == numbers, "the guest's lines are damaged")
+                client.sendall(numbers)
+            wait_for(conversation, hashlib.md5(numbers).hexdigest())
+            wait_for(conversation, "doppel-virtio: PASS")
+            expect("ports bulk console org.test.agent" in conversation.out(), tail(conversation.out()))
+            while conversation.step():
+                expect(conversation.seconds() < 180, "no end")
+        finally:
+            conversation.end()
+        expect(conversation.process.returncode == 0, f"status {conversation.process.returncode}")
+        expect(not agent.exists() and not bulk.exists(), "a socket is left")
+
+
+def console_follows_the_terminals_size(doppel):
+    """The size of the terminal at the start and later ones reach the guest's hvc0."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = boot(folder, ("virtio_pci", "virtio_console"), SIZES, "--console", "terminal")
+        with Session(doppel, command=command, size=(41, 97)) as session:
+            session.wait_for("size 41 97")
+            fcntl.ioctl(session.slave, termios.TIOCSWINSZ, struct.pack("4H", 23, 111, 0, 0))
+            session.process.send_signal(signal.SIGWINCH)
+            session.wait_for("size 23 111")
+            session.type(b"\x01x")
+            session.expect_left(0)
+
+
 TESTS = (*(walk(f"transport={transport},ring={ring}") for transport in ("pci", "mmio") for ring in ("split", "packed")),
-         balloon_returns_memory, reporting_returns_memory)
+         balloon_returns_memory, reporting_returns_memory, console_ports_reach_sockets,
+         console_follows_the_terminals_size)

@@ -9,9 +9,9 @@
 #include <unordered_map>
 
 #include "base/result.h"
-#include "engine/interp/borrowed_feature.h"
+#include "cpu/code_buffer.h"
+#include "cpu/instruction_feature.h"
 #include "engine/interp/borrowed_stub.h"
-#include "engine/interp/code_buffer.h"
 
 namespace doppel {
 

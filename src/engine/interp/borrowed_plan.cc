@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "base/verify.h"
-#include "engine/interp/borrowed_feature.h"
+#include "cpu/instruction_feature.h"
 #include "x86/registers.h"
 
 namespace doppel {

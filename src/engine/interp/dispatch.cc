@@ -80,15 +80,11 @@ bool slow_store_at(Interpreter* s, const Op*, u64 va, const void* data, unsigned
 }
 
 u8* update_pointer(Interpreter* s, u64 va, unsigned size) {
-  const u64 page = va & ~kPageOffsetMask;
-  if (((va + size - 1) & ~kPageOffsetMask) != page) return nullptr;
-  TlbEntry& entry = s->tlb[tlb_index(va)];
-  if (entry.write_tag != page) {
-    // A fault here is found again, and reported, by the caller's slow path.
-    s->mmu.fill(GuestVirt(va), Access::kWrite, s->access_mode);
-    if (entry.write_tag != page) return nullptr;
-  }
-  return reinterpret_cast<u8*>(va + entry.addend);
+  if ((va & kPageOffsetMask) > kPageSize - size) return nullptr;
+  if (u8* host = s->tlb->write.find(va, size)) return host;
+  // A fault here is found again, and reported, by the caller's slow path.
+  s->mmu.fill(GuestVirt(va), Access::kWrite, s->access_mode);
+  return s->tlb->write.find(va, size);
 }
 
 }  // namespace doppel::interp

@@ -91,19 +91,21 @@ INTERP_INLINE u64 any_offset(Interpreter* s, const Op* op, u64 base) {
 
 template <class T>
 INTERP_INLINE u8* lookup_read(Interpreter* s, u64 va) {
-  const TlbEntry& entry = s->tlb[tlb_index(va)];
-  if (entry.read_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]]
+  const TlbSide& side = s->tlb->read;
+  const unsigned index = tlb_index(va);
+  if (va + side.tags[index] > kPageSize - sizeof(T)) [[unlikely]]
     return nullptr;
-  u8* host = reinterpret_cast<u8*>(va + entry.addend);
+  u8* host = reinterpret_cast<u8*>(va + side.addends[index]);
   __builtin_assume(host != nullptr);
   return host;
 }
 template <class T>
 INTERP_INLINE u8* lookup_write(Interpreter* s, u64 va) {
-  const TlbEntry& entry = s->tlb[tlb_index(va)];
-  if (entry.write_tag != ((va + sizeof(T) - 1) & ~kPageOffsetMask)) [[unlikely]]
+  const TlbSide& side = s->tlb->write;
+  const unsigned index = tlb_index(va);
+  if (va + side.tags[index] > kPageSize - sizeof(T)) [[unlikely]]
     return nullptr;
-  u8* host = reinterpret_cast<u8*>(va + entry.addend);
+  u8* host = reinterpret_cast<u8*>(va + side.addends[index]);
   __builtin_assume(host != nullptr);
   return host;
 }

@@ -93,12 +93,11 @@ template <class A, bool kFlags, bool kWrites>
 void INTERP_CALL stub_memory(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u64 va = A::of(s, op, base);
   const BorrowedStub& stub = *op->insn->stub;
-  const TlbEntry& entry = s->tlb[tlb_index(va)];
-  const u64 tag = (va + stub.memory_size - 1) & ~kPageOffsetMask;
-  const bool is_hit = (kWrites ? entry.write_tag : entry.read_tag) == tag;
-  if (!is_hit || !is_plain(s, op) || (va & (stub.alignment - 1u)) != 0) [[unlikely]]
+  const TlbSide& side = kWrites ? s->tlb->write : s->tlb->read;
+  u8* host = side.find(va, stub.memory_size);
+  if (host == nullptr || !is_plain(s, op) || (va & (stub.alignment - 1u)) != 0) [[unlikely]]
     GOTO(call_semantic);
-  run_plain(s, op, reinterpret_cast<void*>(va + entry.addend), flags, kFlags);
+  run_plain(s, op, host, flags, kFlags);
   NEXT();
 }
 

@@ -25,8 +25,10 @@ constexpr u64 kDebugEnables = 0xff;  // DR7 L0..G3
 
 }  // namespace
 
-Interpreter::Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_code)
+Interpreter::Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_code,
+                         std::unique_ptr<TranslatedCode> translated_code)
     : Core(config.memory, config.platform, config.cpuid),
+      translated(std::move(translated_code)),
       traces(config.memory, &enter_dead),
       borrowed(std::move(borrowed_code)),
       apic_id_(config.apic_id) {
@@ -35,6 +37,10 @@ Interpreter::Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_
   VERIFY(user != CodeFrames::kNobody);
   mmu.set_code_user(user);
   traces.set_user(user);
+  if (translated) {
+    translated->attach(*this, attention, interrupt_hint_);
+    traces.set_other_holder(translated.get());
+  }
   state_replaced();
   refresh();
 }
@@ -42,19 +48,27 @@ Interpreter::Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_
 Interpreter::~Interpreter() { memory.code_frames().remove_user(mmu.code_user()); }
 
 void Interpreter::FrameUser::code_written(u64 frame, u64 start, u64 size) {
-  s.traces.code_written(GuestPhys((frame << kPageShift) + start), size);
+  const GuestPhys address((frame << kPageShift) + start);
+  if (s.translated) s.translated->code_written(address, size);
+  s.traces.code_written(address, size);
 }
 
 void Interpreter::FrameUser::revoke_writes(u64 frame) { s.mmu.protect_frame(GuestPhys(frame << kPageShift)); }
 
 void Interpreter::FrameUser::everything_written() {
+  if (s.translated) s.translated->forget_all();
   s.traces.kill_all();
   s.mmu.protect_all_frames();
 }
 
 void Interpreter::FrameUser::interrupt() {
   s.mail_hint_.store(true, std::memory_order_relaxed);
-  s.attention.store(kAttention, std::memory_order_release);
+  s.request_attention();
+}
+
+void Interpreter::request_attention() {
+  attention.store(kAttention, std::memory_order_seq_cst);
+  if (translated) translated->attention();
 }
 
 u64 Interpreter::instructions_retired() const {
@@ -63,17 +77,17 @@ u64 Interpreter::instructions_retired() const {
 
 void Interpreter::kick() {
   kicked_.store(true, std::memory_order_relaxed);
-  attention.store(kAttention, std::memory_order_release);
+  request_attention();
 }
 
 void Interpreter::notify_interrupt() {
   interrupt_hint_.store(true, std::memory_order_relaxed);
-  attention.store(kAttention, std::memory_order_release);
+  request_attention();
 }
 
 void Interpreter::notify_nmi() {
   nmi_hint_.store(true, std::memory_order_relaxed);
-  attention.store(kAttention, std::memory_order_release);
+  request_attention();
 }
 
 void Interpreter::load(const CpuState& in) {
@@ -88,7 +102,7 @@ void Interpreter::refresh() {
   update_mode();
   const bool checks_alignment =
       cpl == 3 && (state.rflags & x86::kFlagAc) != 0 && (state.cr0 & x86::kCr0Am) != 0;
-  tlb = (checks_alignment ? empty_table() : mmu.table(access_mode)).entries.data();
+  tlb = checks_alignment ? &empty_table() : &mmu.table(access_mode);
   const Segment& cs = state.segment(x86::kCs);
   const u8 code_size = is_64bit ? 8 : (cs.is_32bit() ? 4 : 2);
   if (code_size != code_size_ || is_real_or_v8086() != is_real_code_) {
@@ -134,6 +148,11 @@ Exit Interpreter::run_until(RunLimit limit) {
     }
     const bool needs_single = (state.rflags & x86::kFlagTf) != 0 || state.shadow != 0 ||
                               (state.dr7 & kDebugEnables) != 0 || (debug != nullptr && debug->is_single());
+    if (!needs_single && is_translatable()) {
+      const TranslatedCode::Outcome outcome = translated->run(budget);
+      if (outcome != TranslatedCode::Outcome::kAttention && budget > 0) interpret_one();
+      continue;
+    }
     Trace* trace = lookup(needs_single);
     if (trace != nullptr && trace->count > budget) {
       sample(*trace);
@@ -170,6 +189,24 @@ void Interpreter::sample(const Trace& trace) {
   statistics.tlb_hits += accesses - std::min(accesses, misses - statistics.sampled_misses);
   statistics.sampled_instructions = retired;
   statistics.sampled_misses = misses;
+}
+
+// Alignment checks and debuggers look at every access and instruction; the rings between are not used.
+bool Interpreter::is_translatable() const {
+  return translated != nullptr && is_64bit && (cpl == 0 || cpl == 3) && debug == nullptr &&
+         tlb != &empty_table();
+}
+
+// What translated code left to us: one instruction, or its fault.
+void Interpreter::interpret_one() {
+  link_slot = nullptr;
+  dead_trace = nullptr;
+  refresh();
+  const Trace* trace = lookup(true);
+  if (trace == nullptr) return deliver_fault();
+  state.rflags &= ~x86::kFlagRf;
+  run_trace(*trace);
+  if (has_fault) deliver_fault();
 }
 
 void Interpreter::run_trace(const Trace& trace) {

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "cpu/core.h"
+#include "cpu/translated_code.h"
 #include "cpu/vcpu.h"
 #include "engine/interp/borrowed.h"
 #include "engine/interp/debug_stops.h"
@@ -22,7 +23,9 @@ struct InterpreterConfig {
   u32 apic_id = 0;
 };
 
-Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config);
+// With `translated`, 64-bit code runs there as far as it can: a different engine with the same rules.
+Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config,
+                                                 std::unique_ptr<TranslatedCode> translated = nullptr);
 
 }  // namespace doppel
 
@@ -50,7 +53,8 @@ struct Statistics {
 // where said.
 class Interpreter final : public Core {
  public:
-  Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_code);
+  Interpreter(const InterpreterConfig& config, BorrowedCode borrowed_code,
+              std::unique_ptr<TranslatedCode> translated_code);
   ~Interpreter();
 
   // As in Vcpu; kick() and the notify functions from any thread.
@@ -66,8 +70,9 @@ class Interpreter final : public Core {
   void set_debug(const DebugControl& control);
 
   // --- Used by handlers
-  TlbEntry* tlb = nullptr;  // of the current access mode; an always-empty table when accesses need checks
-  i64 budget = 0;           // instructions left; charged for a whole trace on entry
+  const TlbTable* tlb =
+      nullptr;     // of the current access mode; an always-empty table when accesses need checks
+  i64 budget = 0;  // instructions left; charged for a whole trace on entry
   std::atomic<i64> attention = 0;  // negative: leave at the next trace boundary
   u32 vector_gate = 0;             // VectorGate bits: which vector instructions may execute now
   u64 link_epoch = 0;              // code epoch of the half of the address space RIP is in
@@ -116,6 +121,9 @@ class Interpreter final : public Core {
            (debug != nullptr && debug->is_single());
   }
 
+  // Runs 64-bit code while no debug facility is in use; null: nothing does.
+  std::unique_ptr<TranslatedCode> translated;
+
   // What a debugger asked for; null while there is none.
   std::unique_ptr<DebugStops> debug;
   // Is there a breakpoint at `rip`, where a trace is about to be entered that `charged` instructions were
@@ -148,6 +156,9 @@ class Interpreter final : public Core {
   Exit run_until(RunLimit limit);
   Poll poll(Exit& exit);
   void poll_events();
+  bool is_translatable() const;
+  void interpret_one();
+  void request_attention();
   void run_trace(const Trace& trace);
   void sample(const Trace& trace);
   void run_single(const Trace& trace);

@@ -51,8 +51,9 @@ void add_metrics_of(const interp::Interpreter& interpreter, MetricList& list) {
 // The engine seam over an Interpreter.
 class InterpreterVcpu final : public Vcpu {
  public:
-  InterpreterVcpu(const InterpreterConfig& config, BorrowedCode borrowed)
-      : interpreter_(config, std::move(borrowed)) {}
+  InterpreterVcpu(const InterpreterConfig& config, BorrowedCode borrowed,
+                  std::unique_ptr<TranslatedCode> translated)
+      : interpreter_(config, std::move(borrowed), std::move(translated)) {}
   Exit run(RunLimit limit) override { return interpreter_.run(limit); }
   u64 instructions_retired() const override { return interpreter_.instructions_retired(); }
   void kick() override { interpreter_.kick(); }
@@ -68,18 +69,23 @@ class InterpreterVcpu final : public Vcpu {
   std::vector<std::pair<std::string_view, u64>> statistics() const override {
     const TlbStatistics& tlb = interpreter_.mmu.statistics();
     const interp::TraceCache& traces = interpreter_.traces;
-    return {{"dispatcher_entries", interpreter_.statistics.lookups},
-            {"interrupts", interpreter_.statistics.interrupts},
-            {"exceptions", interpreter_.statistics.exceptions},
-            {"traces_built", traces.built()},
-            {"traces_linked", interpreter_.statistics.links},
-            {"traces_invalidated", traces.invalidations()},
-            {"trace_cache_clears", traces.clears()},
-            {"tlb_fills", tlb.fills},
-            {"tlb_flushes", tlb.flushes},
-            {"page_walk_references", tlb.walk_references},
-            {"page_faults", tlb.page_faults}};
+    std::vector<std::pair<std::string_view, u64>> all = {
+        {"dispatcher_entries", interpreter_.statistics.lookups},
+        {"interrupts", interpreter_.statistics.interrupts},
+        {"exceptions", interpreter_.statistics.exceptions},
+        {"traces_built", traces.built()},
+        {"traces_linked", interpreter_.statistics.links},
+        {"traces_invalidated", traces.invalidations()},
+        {"trace_cache_clears", traces.clears()},
+        {"tlb_fills", tlb.fills},
+        {"tlb_flushes", tlb.flushes},
+        {"page_walk_references", tlb.walk_references},
+        {"page_faults", tlb.page_faults}};
+    if (interpreter_.translated)
+      std::ranges::copy(interpreter_.translated->statistics(), std::back_inserter(all));
+    return all;
   }
+  bool runs_in_slices() const override { return interpreter_.translated == nullptr; }
   void add_metrics(MetricList& list) const override { add_metrics_of(interpreter_, list); }
   void invalidate(GuestPhys address, u64 size) override { interpreter_.memory.note_write(address, size); }
 
@@ -89,8 +95,9 @@ class InterpreterVcpu final : public Vcpu {
 
 }  // namespace
 
-Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config) {
-  return std::make_unique<InterpreterVcpu>(config, TRY(BorrowedCode::create()));
+Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config,
+                                                 std::unique_ptr<TranslatedCode> translated) {
+  return std::make_unique<InterpreterVcpu>(config, TRY(BorrowedCode::create()), std::move(translated));
 }
 
 }  // namespace doppel

@@ -43,10 +43,7 @@ struct OperandMemory {
 };
 
 u8* direct_pointer(Interpreter& s, u64 va, unsigned size, bool is_write) {
-  const TlbEntry& entry = s.tlb[tlb_index(va)];
-  const u64 tag = (va + size - 1) & ~kPageOffsetMask;
-  if ((is_write ? entry.write_tag : entry.read_tag) != tag) return nullptr;
-  return reinterpret_cast<u8*>(va + entry.addend);
+  return (is_write ? s.tlb->write : s.tlb->read).find(va, size);
 }
 
 // One element of a masked operand; checked as an access of its own.

@@ -87,27 +87,31 @@ void TraceCache::kill_frame(u64 number, Frame& frame) {
   }
 }
 
+void TraceCache::unmark(u64 frame) {
+  if (other_holder_ == nullptr || !other_holder_->holds(frame)) code_frames().unmark(frame, user_);
+}
+
 void TraceCache::code_written(GuestPhys address, u64 size) {
   const u64 number = address.page_number();
   const auto found = frames_.find(number);
-  if (found == frames_.end()) return code_frames().unmark(number, user_);
+  if (found == frames_.end()) return unmark(number);
   if ((found->second.chunks & chunk_mask(address.page_offset(), size)) == 0) return;
   // All traces of the frame go: code that is being written usually changes in more than one place.
   kill_frame(number, found->second);
   frames_.erase(found);
-  code_frames().unmark(number, user_);
+  unmark(number);
 }
 
 void TraceCache::kill_all() {
   for (auto& [number, frame] : frames_) {
     kill_frame(number, frame);
-    code_frames().unmark(number, user_);
+    unmark(number);
   }
   frames_.clear();
 }
 
 void TraceCache::clear() {
-  for (const auto& [number, frame] : frames_) code_frames().unmark(number, user_);
+  for (const auto& [number, frame] : frames_) unmark(number);
   frames_.clear();
   std::ranges::fill(buckets_, nullptr);
   used_ = 0;

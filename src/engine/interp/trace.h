@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cpu/translated_code.h"
 #include "engine/interp/op.h"
 #include "memory/guest_memory.h"
 
@@ -63,6 +64,8 @@ class TraceCache {
   TraceCache(GuestMemory& memory, Handler dead_handler);
   // As whom the cache marks frames of code.
   void set_user(CodeFrames::UserId user) { user_ = user; }
+  // Who else of the same vCPU may need a frame's mark.
+  void set_other_holder(const TranslatedCode* holder) { other_holder_ = holder; }
 
   // To be called before the bytes of a trace are read: from here on writes to its frames are heard of.
   // `second_frame` may be Trace::kNoFrame.
@@ -98,9 +101,11 @@ class TraceCache {
   void kill(Trace* trace);
   void kill_frame(u64 number, Frame& frame);
   CodeFrames& code_frames() { return memory_.code_frames(); }
+  void unmark(u64 frame);
 
   GuestMemory& memory_;
   CodeFrames::UserId user_ = CodeFrames::kNobody;
+  const TranslatedCode* other_holder_ = nullptr;
   Handler dead_handler_;
   std::unique_ptr<u8[]> arena_;
   u64 used_ = 0;

@@ -13,54 +13,6 @@ namespace {
 
 constexpr unsigned kMaxLength = ZYDIS_MAX_INSTRUCTION_LENGTH;
 
-// Decoders for one set of processor features.
-struct Decoders {
-  ZydisDecoder long_mode;
-  ZydisDecoder protected32;
-  ZydisDecoder protected16;  // real mode too: its #UDs and #GPs are decided by the semantic functions
-};
-
-// Without BMI1 and LZCNT the encodings of TZCNT and LZCNT run as BSF and BSR. SDM 2B "TZCNT".
-ZydisDecoder make_decoder(ZydisMachineMode mode, ZydisStackWidth width, bool has_tzcnt, bool has_lzcnt) {
-  ZydisDecoder decoder;
-  VERIFY(ZYAN_SUCCESS(ZydisDecoderInit(&decoder, mode, width)));
-  auto set = [&](ZydisDecoderMode decoder_mode, bool is_on) {
-    VERIFY(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoder, decoder_mode, is_on ? ZYAN_TRUE : ZYAN_FALSE)));
-  };
-  // Instruction sets that are never offered decode as the NOPs or older instructions they extend.
-  set(ZYDIS_DECODER_MODE_KNC, false);
-  set(ZYDIS_DECODER_MODE_MPX, false);
-  set(ZYDIS_DECODER_MODE_CET, false);
-  set(ZYDIS_DECODER_MODE_CLDEMOTE, false);
-  set(ZYDIS_DECODER_MODE_TZCNT, has_tzcnt);
-  set(ZYDIS_DECODER_MODE_LZCNT, has_lzcnt);
-  return decoder;
-}
-
-Decoders make_decoders(bool has_tzcnt, bool has_lzcnt) {
-  return {make_decoder(ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, has_tzcnt, has_lzcnt),
-          make_decoder(ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, has_tzcnt, has_lzcnt),
-          make_decoder(ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, has_tzcnt, has_lzcnt)};
-}
-
-// Zydis 4.0.0 gives R13D as base of a SIB byte without base when both a 67 prefix and REX.B are there. SDM 2A
-// table 2-3: mod 0 with base 101b has no base and a disp32, whatever REX.B.
-void correct_missing_base(Decoded& decoded) {
-  const ZydisDecodedInstruction& instruction = decoded.instruction;
-  const bool has_no_base = (instruction.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0 &&
-                           instruction.raw.modrm.mod == 0 && instruction.raw.sib.base == 5;
-  if (!has_no_base) return;
-  for (unsigned i = 0; i < instruction.operand_count; ++i) {
-    ZydisDecodedOperand& operand = decoded.operands[i];
-    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
-      continue;
-    operand.mem.base = ZYDIS_REGISTER_NONE;
-    operand.mem.disp.has_displacement = ZYAN_TRUE;
-    operand.mem.disp.value = instruction.raw.disp.value;
-    return;
-  }
-}
-
 // First op of a trace with an instruction that crosses into the next page: is that page still where it was?
 void INTERP_CALL guard_second_page(Interpreter* s, const Op* op, u64 flags, u64 base) {
   Trace* trace = reinterpret_cast<Trace*>(op->immediate);
@@ -101,36 +53,14 @@ bool Interpreter::second_page_matches(const Trace& trace, u64 rip) {
 }
 
 TraceBuilder::TraceBuilder(Interpreter& interpreter, const TraceKey& key, u64 linear, u64 limit_bytes)
-    : interpreter_(interpreter), key_(key), linear_(linear), limit_bytes_(limit_bytes) {}
-
-const ZydisDecoder& TraceBuilder::decoder() const {
-  static const Decoders kDecoders[2][2] = {{make_decoders(false, false), make_decoders(false, true)},
-                                           {make_decoders(true, false), make_decoders(true, true)}};
-  const x86::CpuidTable& cpuid = interpreter_.cpuid;
-  const bool has_tzcnt = cpuid.has(x86::Feature::kBmi1);
-  const bool has_lzcnt = cpuid.has(x86::Feature::kLzcnt);
-  const Decoders& decoders = kDecoders[has_tzcnt ? 1 : 0][has_lzcnt ? 1 : 0];
-  if (key_.code_size == 8) return decoders.long_mode;
-  return key_.code_size == 4 ? decoders.protected32 : decoders.protected16;
-}
+    : interpreter_(interpreter),
+      key_(key),
+      decoder_(key.code_size, key.is_protected, interpreter.cpuid.features()),
+      linear_(linear),
+      limit_bytes_(limit_bytes) {}
 
 TraceBuilder::Decode TraceBuilder::decode(Decoded& out, const u8* bytes, u64 size) {
-  const u64 window = std::min<u64>(size, kMaxLength);
-  const ZyanStatus status = ZydisDecoderDecodeFull(&decoder(), bytes, window, &out.instruction, out.operands);
-  if (ZYAN_SUCCESS(status)) {
-    // Real and virtual-8086 mode have no VEX and its kin. What else they lack is for the semantic functions
-    // to refuse, as most of it is not #UD.
-    if (!key_.is_protected && out.instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
-      return Decode::kInvalid;
-    correct_missing_base(out);
-    std::memcpy(out.bytes, bytes, out.instruction.length);
-    out.offset = offset_;
-    return Decode::kOk;
-  }
-  if (status == ZYDIS_STATUS_NO_MORE_DATA)
-    return window == kMaxLength ? Decode::kTooLong : Decode::kNeedsNextPage;
-  if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return Decode::kTooLong;
-  return Decode::kInvalid;
+  return decoder_.decode(bytes, size, offset_, out);
 }
 
 Trace* TraceBuilder::raise_decode_fault(Decode status) {
@@ -211,7 +141,7 @@ Trace* TraceBuilder::build() {
       continue;
     }
     if (instruction_count_ != 0) break;  // reached again, and reported, as the first of its own trace
-    if (status != Decode::kNeedsNextPage) return raise_decode_fault(status);
+    if (status != Decode::kNeedsMore) return raise_decode_fault(status);
     if (limit_bytes_ <= page_bytes) {
       interpreter_.raise(x86::kVectorGp, 0);
       return nullptr;
@@ -242,7 +172,7 @@ Trace* TraceBuilder::build_across_pages() {
   }
   Decoded decoded;
   const Decode status = decode(decoded, bytes, available);
-  if (status == Decode::kNeedsNextPage) return s.raise(x86::kVectorGp, 0), nullptr;  // cut off by the limit
+  if (status == Decode::kNeedsMore) return s.raise(x86::kVectorGp, 0), nullptr;  // cut off by the limit
   if (status != Decode::kOk) return raise_decode_fault(status);
   Op& guard = ops_[op_count_++];
   guard = {};

@@ -1,25 +1,14 @@
 // TraceBuilder: decodes guest code at one address into a trace.
 #pragma once
 
-#include <Zydis/Zydis.h>
-
 #include <optional>
 
+#include "cpu/decoder.h"
 #include "engine/interp/handlers.h"
 #include "engine/interp/interpreter.h"
 #include "engine/interp/trace.h"
 
 namespace doppel::interp {
-
-// One instruction as the decoder saw it.
-struct Decoded {
-  ZydisDecodedInstruction instruction;
-  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  u8 bytes[ZYDIS_MAX_INSTRUCTION_LENGTH];
-  u64 offset;  // from the start of the trace
-
-  const ZydisDecodedOperand& operand(unsigned index) const { return operands[index]; }
-};
 
 // Whether a trace can go on behind an op.
 enum class Ending : u8 {
@@ -59,17 +48,17 @@ class TraceBuilder {
   Trace* build();
 
  private:
-  enum class Decode { kOk, kInvalid, kTooLong, kNeedsNextPage };
+  using Decode = InstructionDecoder::Status;
   Decode decode(Decoded& out, const u8* bytes, u64 size);
   Trace* build_across_pages();
   void append_guard();
   bool append(const Decoded& decoded);
   Trace* finish(u64 second_frame);
   Trace* raise_decode_fault(Decode status);
-  const ZydisDecoder& decoder() const;
 
   Interpreter& interpreter_;
   TraceKey key_;
+  InstructionDecoder decoder_;
   u64 linear_;
   u64 limit_bytes_;
   bool is_cacheable_ = true;

@@ -1,5 +1,5 @@
 // Zydis instruction-set names as CPUID features.
-#include "engine/interp/borrowed_feature.h"
+#include "cpu/instruction_feature.h"
 
 namespace doppel {
 namespace {

@@ -1,5 +1,5 @@
 // Memory for generated code: two mappings of one memfd.
-#include "engine/interp/code_buffer.h"
+#include "cpu/code_buffer.h"
 
 #include <cpuid.h>
 #include <fcntl.h>
@@ -82,15 +82,23 @@ const u8* CodeBuffer::append(std::span<const u8> code) {
   std::memset(writable_ + used_, kInt3, start - used_);
   std::memcpy(writable_ + start, code.data(), code.size());
   used_ = start + code.size();
-  if (is_reused_) {
-    // SDM 3A 8.1.3: code changed through another linear address needs a serializing instruction.
-    u32 eax = 0;
-    u32 ebx = 0;
-    u32 ecx = 0;
-    u32 edx = 0;
-    __cpuid(0, eax, ebx, ecx, edx);
-  }
+  serialize();
   return executable_ + start;
+}
+
+void CodeBuffer::commit(size_t bytes) {
+  used_ += bytes;
+  serialize();
+}
+
+// SDM 3A 8.1.3: code changed through another linear address needs a serializing instruction.
+void CodeBuffer::serialize() const {
+  if (!is_reused_) return;
+  u32 eax = 0;
+  u32 ebx = 0;
+  u32 ecx = 0;
+  u32 edx = 0;
+  __cpuid(0, eax, ebx, ecx, edx);
 }
 
 void CodeBuffer::clear() {

@@ -26,6 +26,13 @@ class CodeBuffer {
   // fit.
   const u8* append(std::span<const u8> code);
 
+  // For code that is written in place: the room left, and where it will run; commit() keeps what was written
+  // at its beginning. Changing code that may be executed is up to the caller.
+  std::span<u8> room() { return {writable_ + used_, size_ - used_}; }
+  u8* writable(size_t position) { return writable_ + position; }
+  const u8* executable(size_t position) const { return executable_ + position; }
+  void commit(size_t bytes);
+
   // Drops all code. No address returned by append() may be run afterwards.
   void clear();
 
@@ -36,6 +43,7 @@ class CodeBuffer {
   CodeBuffer(u8* writable, const u8* executable, size_t size)
       : writable_(writable), executable_(executable), size_(size) {}
   void unmap();
+  void serialize() const;
 
   u8* writable_;
   const u8* executable_;

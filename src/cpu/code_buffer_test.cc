@@ -1,5 +1,5 @@
 // Dual-mapped code memory.
-#include "engine/interp/code_buffer.h"
+#include "cpu/code_buffer.h"
 
 #include <gtest/gtest.h>
 

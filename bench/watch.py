@@ -1,0 +1,88 @@
+"""Follows the console of a running benchmark, and makes its initramfs."""
+
+import os
+import re
+import select
+import time
+from pathlib import Path
+
+from peers import GUEST
+
+
+class Failed(Exception):
+    """A peer started and did not finish the benchmark."""
+
+
+def overhead_kib(pid):
+    """Memory of a process that is not shared memory, where guest RAM lives."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    sizes = dict(re.findall(r"^(RssAnon|RssFile):\s+(\d+) kB", status, re.MULTILINE))
+    return sum(map(int, sizes.values()))
+
+
+def last_words(started):
+    """The last line on standard error."""
+    return (started.messages().strip().splitlines() or ["no message"])[-1]
+
+
+class Watch:
+    """Follows one run's console: stamps its lines, keeps results."""
+
+    def __init__(self):
+        self.start = time.monotonic()
+        self.result = {"parts": {}, "guest_seconds": {}, "checks": {}, "init": None, "overhead_kib": 0}
+        self.part_start = {}
+        self.done = False
+
+    def line(self, text):
+        """One console line, now."""
+        now = time.monotonic()
+        if "doppel-init: reached" in text:
+            self.result["init"] = now - self.start
+        elif match := re.search(r"start (\w+)$", text):
+            self.part_start[match[1]] = now
+        elif match := re.search(r"bench (\w+) ([\d.]+) ([0-9a-f]+)$", text):
+            name = match[1]
+            self.result["parts"][name] = now - self.part_start.get(name, now)
+            self.result["guest_seconds"][name] = float(match[2])
+            self.result["checks"][name] = match[3]
+        elif "bench-done" in text:
+            self.done = True
+
+
+def follow(started, limit):
+    """Reads the console until the process ends; Failed after `limit` seconds."""
+    watch = Watch()
+    descriptor = started.console.fileno()
+    pending = b""
+    process = started.process
+    while time.monotonic() - watch.start < limit:
+        watch.result["overhead_kib"] = max(watch.result["overhead_kib"], overhead_kib(process.pid))
+        if select.select([descriptor], [], [], 0.05)[0]:
+            data = os.read(descriptor, 65536)
+            if not data:
+                break
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                watch.line(line.decode("latin-1").rstrip("\r"))
+        elif process.poll() is not None:
+            break
+    else:
+        raise Failed(f"did not finish in {limit} s")
+    process.wait()
+    if not watch.done:
+        raise Failed(f"ended with status {process.returncode} before the benchmark was over: {last_words(started)}")
+    watch.result["wall"] = time.monotonic() - watch.start
+    return watch.result
+
+
+def make_image(work, with_tools):
+    """bench.img, with Debian's programs behind it when they are wanted."""
+    if not with_tools:
+        return GUEST / "bench.img"
+    image = work / "bench.img"
+    image.write_bytes((GUEST / "bench.img").read_bytes() + (GUEST / "bench-tools.img").read_bytes())
+    return image

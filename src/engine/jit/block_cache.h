@@ -1,0 +1,97 @@
+// BlockCache: translated blocks by where their guest code lies, and which frames they came from.
+#pragma once
+
+#include <deque>
+#include <unordered_map>
+
+#include "cpu/tlb.h"
+
+namespace doppel::jit {
+
+// RIP is part of the key because blocks contain addresses; the physical address, because what RIP means
+// changes.
+struct BlockKey {
+  u64 rip = 0;
+  u64 physical = 0;
+  AccessMode mode = kSupervisor;
+  bool operator==(const BlockKey&) const = default;
+};
+
+struct BlockKeyHash {
+  std::size_t operator()(const BlockKey& key) const {
+    return (key.rip ^ key.physical << 20 ^ u64{key.mode} << 61) * 0x9e3779b97f4a7c15 >> 20;
+  }
+};
+
+// A straight run of guest instructions on one page, with side exits. `entry` looks for attention first,
+// `direct` does not.
+struct Block {
+  BlockKey key;
+  u32 bytes = 0;  // of guest code
+  u32 instructions = 0;
+  u32 island = 0;  // positions in the code memory: leaves to look for the block at this RIP again,
+  u32 entry = 0;
+  u32 direct = 0;
+  u32 end = 0;
+  bool is_dead = false;
+  Block* next_in_frame = nullptr;
+};
+
+// Of one vCPU. Blocks stay where they are until clear(), dead ones too: their code leads back to the
+// dispatcher.
+class BlockCache {
+ public:
+  Block* find(const BlockKey& key) const;
+  Block& insert(const Block& block);
+  void clear();
+
+  // True when blocks of that frame are left.
+  template <class F>
+  bool drop_written(GuestPhys address, u64 size, F on_drop);
+  template <class F>
+  void drop_all(F on_drop);
+  bool holds(u64 frame) const { return frames_.contains(frame); }
+  u64 count() const { return blocks_.size(); }
+
+ private:
+  // Which 64-byte chunks of a frame were translated.
+  struct FrameBlocks {
+    u64 chunks = 0;
+    Block* first = nullptr;
+  };
+  static u64 chunk_mask(u64 start, u64 size);
+  template <class F>
+  void drop_frame(FrameBlocks& frame, F on_drop);
+
+  std::deque<Block> blocks_;
+  std::unordered_map<BlockKey, Block*, BlockKeyHash> by_key_;
+  std::unordered_map<u64, FrameBlocks> frames_;
+};
+
+template <class F>
+void BlockCache::drop_frame(FrameBlocks& frame, F on_drop) {
+  for (Block* block = frame.first; block != nullptr; block = block->next_in_frame) {
+    block->is_dead = true;
+    by_key_.erase(block->key);
+    on_drop(*block);
+  }
+}
+
+template <class F>
+bool BlockCache::drop_written(GuestPhys address, u64 size, F on_drop) {
+  const auto found = frames_.find(address.page_number());
+  if (found == frames_.end()) return false;
+  if ((found->second.chunks & chunk_mask(address.page_offset(), size)) == 0) return true;
+  // All blocks of the frame go: code that is being written usually changes in more than one place.
+  drop_frame(found->second, on_drop);
+  frames_.erase(found);
+  return false;
+}
+
+template <class F>
+void BlockCache::drop_all(F on_drop) {
+  for (auto& [number, frame] : frames_) drop_frame(frame, on_drop);
+  frames_.clear();
+}
+
+}  // namespace doppel::jit

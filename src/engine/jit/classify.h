@@ -1,0 +1,54 @@
+// What the translator does with an instruction.
+#pragma once
+
+#include "cpu/decoder.h"
+
+namespace doppel::jit {
+
+enum class Kind : u8 {
+  kInterpret,  // ends the block: one instruction for the interpreter
+  kPlain,      // the guest's own instruction on the host's registers, memory operand redirected
+  kNothing,    // NOPs and hints
+  kLea,
+  kJump,
+  kJumpIf,
+  kCall,
+  kJumpIndirect,
+  kCallIndirect,
+  kReturn,
+  kPush,
+  kPop,
+  kLeave,
+  kBitString,   // BT and its kin with a bit number in a register and an operand in memory
+  kString,      // MOVS, STOS
+  kFlags,       // CLI, STI, CLD, PUSHF
+  kAccessFlag,  // STAC, CLAC
+  kSwapGs,
+  kSystemCall,    // SYSCALL
+  kSystemReturn,  // SYSRET
+  kReadTsc,
+  kReadBase,     // RDFSBASE, RDGSBASE
+  kReadControl,  // MOV from CR2, CR3
+  kSerialize,
+};
+
+// Which vector state an instruction needs: index of Frame::vectors.
+enum class Vectors : u8 { kNone = 0xff, kSse = 0, kAvx = 1 };
+
+struct Classified {
+  Kind kind = Kind::kInterpret;
+  Vectors vectors = Vectors::kNone;
+  bool may_fault = false;  // in the host, beside its memory operand's translation
+};
+
+// `features`: what the guest's CPUID offers.
+Classified classify(const Decoded& decoded, const x86::FeatureSet& features);
+
+// The explicit memory operand, or nullptr.
+const ZydisDecodedOperand* memory_operand(const Decoded& decoded);
+bool is_general(ZydisRegister reg);
+// Number of the general register that `reg` is or is part of; AH is part of 0.
+unsigned guest_number(ZydisRegister reg);
+bool is_high_byte(ZydisRegister reg);
+
+}  // namespace doppel::jit

@@ -1,0 +1,107 @@
+// Frame: what translated code finds at fixed distances from the host's stack pointer.
+#pragma once
+
+#include <array>
+#include <atomic>
+
+#include "cpu/mmu.h"
+#include "engine/jit/registers.h"
+
+namespace doppel::jit {
+
+// Why translated code was left.
+enum class Leave : u64 {
+  kLook,       // RIP has no block yet, or attention is wanted
+  kInterpret,  // the instruction at RIP is for the interpreter
+  kBudget,     // the block at RIP has more instructions than may be executed
+};
+
+// Blocks by address, for indirect branches. `keys` are negated RIPs.
+struct JumpCache {
+  static constexpr unsigned kEntries = 4096;
+  // PEXT with this mask is the index.
+  static constexpr u64 kMask = 0x71ff;
+  static constexpr unsigned index(u64 rip) {
+    return static_cast<unsigned>((rip & 0x1ff) | (rip >> 12 & 7) << 9);
+  }
+  std::array<u64, kEntries> keys;
+  std::array<u64, kEntries> codes;
+
+  void clear() { keys.fill(0); }
+  void insert(u64 rip, const u8* code) {
+    keys[index(rip)] = ~rip + 1;
+    codes[index(rip)] = reinterpret_cast<u64>(code);
+  }
+};
+
+// One for each address space, in its EngineArea, with a small stack below it and the translation tables
+// behind it. Written on the vCPU's thread only, but for `go`.
+struct alignas(64) Frame {
+  // What most sequences use comes first, within one-byte displacements.
+  std::array<u64, 4> guest_high;  // R12 to R15
+  std::atomic<u64> go;            // 0: leave at the next chance
+  std::array<u64, 3> scratch;     // values kept across a memory access within one instruction
+  u64 tlb_mask;                   // PEXT masks: of an address's index in a table,
+  u64 page_mask;                  // of its page number,
+  u64 jump_mask;                  // and of its index in a jump cache
+  u64 fs_base;
+  u64 gs_base;
+  std::array<u64, 2> vectors;  // 0: not in the host's registers, or SSE, AVX instructions may not run now
+  CpuState* state;
+  u64 interrupt_flag;  // RFLAGS.IF
+  u64 other_flags;     // RFLAGS without IF and the arithmetic flags, which are in the host's
+  i64 budget;          // instructions left, when they are counted
+
+  u64 host_rsp;
+  u64 entry;  // where enter() jumps to
+  u64 exit_rip;
+  Leave exit_reason;
+  u64 exit_flags;
+  u64 exit_link;                    // place of the branch that wants to be linked, 0: none
+  std::array<u64, 2> vector_gates;  // what `vectors` become when the registers are loaded
+  u64 sign_mask;                    // more PEXT masks
+  u64 arithmetic_mask;
+  u64 direction_mask;
+  u64 index_mask_32;    // bit numbers in a double word,
+  u64 index_mask_64;    // in a quad word
+  u64 not_user_mask;    // what no address of the lower half has
+  u64 not_sysret_mask;  // flags that make SYSRET a matter for the interpreter
+  u64 kernel_gs_base;
+  const void* pending;  // a byte: not zero when an interrupt may be pending
+  // Zero when an instruction may run in line.
+  u64 syscall_closed;
+  u64 tsc_closed;
+  u64 fsgsbase_closed;
+  u64 kept_by_syscall;  // complement of IA32_FMASK
+  u64 syscall_target;   // IA32_LSTAR
+  // CS and SS that SYSCALL and SYSRET load.
+  std::array<std::array<Segment, 2>, 2> system_segments;
+  u64 saved_rsp;  // while C++ code runs on behalf of translated code
+  u64 host_mxcsr;
+  u64 engine;  // the Jit
+
+  // Epochs for which the jump caches are right: by mode and half of the address space.
+  std::array<std::array<u64, 2>, kAccessModes> epochs;
+  std::array<JumpCache, kAccessModes> jumps;
+};
+
+inline constexpr u64 kFrameOffset = 32 * kKiB;  // in the EngineArea; the stack is below
+static_assert(kFrameOffset + sizeof(Frame) <= kEngineAreaBytes);
+
+inline Frame& frame_of(Mmu::AddressSpace& space) {
+  return *reinterpret_cast<Frame*>(space.area.bytes.data() + kFrameOffset);
+}
+
+// Displacement of a table's part from the frame.
+constexpr i32 table_offset(AccessMode mode, bool is_write, bool is_addend) {
+  const u64 side = is_write ? offsetof(TlbTable, write) : offsetof(TlbTable, read);
+  const u64 part = is_addend ? offsetof(TlbSide, addends) : offsetof(TlbSide, tags);
+  return static_cast<i32>(offsetof(Mmu::AddressSpace, tables) - kFrameOffset + mode * sizeof(TlbTable) +
+                          side + part);
+}
+constexpr i32 jump_offset(AccessMode mode, bool is_code) {
+  return static_cast<i32>(offsetof(Frame, jumps) + mode * sizeof(JumpCache) +
+                          (is_code ? offsetof(JumpCache, codes) : offsetof(JumpCache, keys)));
+}
+
+}  // namespace doppel::jit

@@ -1,0 +1,347 @@
+// The dispatcher of translated code: finds blocks, makes them, links them, and keeps frames in step with the
+// paging unit.
+#include "engine/jit/jit.h"
+
+#include <array>
+
+#include "base/verify.h"
+#include "cpu/code_buffer.h"
+#include "cpu/core.h"
+#include "cpu/flat_segment.h"
+#include "engine/jit/translator.h"
+
+namespace doppel::jit {
+namespace {
+
+constexpr u64 kEmptyKey = ~u64{0xc000'0000'0000'0000} + 1;  // no canonical address
+constexpr u32 kLargestBlock = 64 * kKiB;
+constexpr u32 kMxcsrMasks = 0x1f80;
+constexpr u64 kSysretFlags = 0x3c7fd7;  // that SYSRET takes from R11. SDM 2B
+constexpr u32 kMxcsrReserved = 0xffff0000;
+
+struct Statistics {
+  u64 entries = 0;
+  u64 interpreted = 0;
+  u64 links = 0;
+  u64 misses = 0;
+  u64 finds = 0;
+  u64 drops = 0;
+  u64 clears = 0;
+  u64 translations = 0;
+};
+
+class Jit final : public TranslatedCode {
+ public:
+  Jit(const TranslatorConfig& config, CodeBuffer code)
+      : options_{.features = config.features,
+                 .counts = config.counts_instructions,
+                 .links = config.links_blocks,
+                 .instructions = config.block_instructions},
+        code_(std::move(code)),
+        faults_(code_.executable(0), static_cast<u32>(code_.size())) {
+    start_code();
+  }
+
+  void attach(Core& core, const std::atomic<i64>& attention, const std::atomic<bool>& pending) override {
+    core_ = &core;
+    attention_ = &attention;
+    pending_ = &pending;
+  }
+  Outcome run(i64& budget) override;
+  void attention() override {
+    for (const std::atomic<Frame*>& known : frames_) {
+      Frame* frame = known.load(std::memory_order_acquire);
+      if (frame != nullptr) frame->go.store(0, std::memory_order_seq_cst);
+    }
+  }
+  bool code_written(GuestPhys address, u64 size) override {
+    return blocks_.drop_written(address, size, [this](Block& block) { kill(block); });
+  }
+  bool holds(u64 frame) const override { return blocks_.holds(frame); }
+  void forget_all() override {
+    blocks_.drop_all([this](Block& block) { kill(block); });
+  }
+  std::vector<std::pair<std::string_view, u64>> statistics() const override;
+
+ private:
+  static constexpr unsigned kMaxFrames = 16;
+
+  static u64 miss(Frame* frame, u64 address, u64 access);
+  static u64 find(Frame* frame, u64 rip, u64 mode);
+  static u64 read_tsc(Frame* frame, u64, u64);
+  void start_code();
+  void clear();
+  Frame& prepare();
+  void set_up(Frame& frame);
+  void check_epochs(Frame& frame);
+  Block* find_or_translate(u64 rip, AccessMode mode, bool may_clear);
+  bool is_full() const { return code_.size() - code_.used() < kLargestBlock; }
+  Block* translate(const BlockKey& key);
+  void link(u64 place, const Block& block);
+  void kill(const Block& block);
+  void write_jump(u32 position, u32 target);
+  void open_system_instructions(Frame& frame) const;
+  void open_vectors(Frame& frame) const;
+  void take_back(const Frame& frame);
+
+  TranslationOptions options_;
+  CodeBuffer code_;
+  Thunks thunks_;
+  BlockCache blocks_;
+  FaultSites faults_;
+  Core* core_ = nullptr;
+  const std::atomic<i64>* attention_ = nullptr;
+  const std::atomic<bool>* pending_ = nullptr;
+  std::array<std::atomic<Frame*>, kMaxFrames> frames_ = {};
+  Statistics counts_;
+};
+
+void Jit::start_code() {
+  Assembler assembler(code_.room(), code_.executable(code_.used()));
+  thunks_ = emit_thunks(assembler, {.miss = &Jit::miss, .find = &Jit::find, .tsc = &Jit::read_tsc});
+  VERIFY(!assembler.is_full());
+  code_.commit(assembler.position());
+}
+
+// Full: everything goes, and what is needed is translated again.
+void Jit::clear() {
+  ++counts_.clears;
+  blocks_.clear();
+  faults_.clear();
+  code_.clear();
+  start_code();
+  for (const std::atomic<Frame*>& known : frames_) {
+    if (Frame* frame = known.load()) frame->epochs = {};
+  }
+}
+
+void Jit::set_up(Frame& frame) {
+  new (&frame) Frame();
+  frame.tlb_mask = u64{kTlbEntries - 1} << kPageShift;
+  frame.page_mask = ~kPageOffsetMask;
+  frame.jump_mask = JumpCache::kMask;
+  frame.sign_mask = u64{1} << 63;
+  frame.arithmetic_mask = x86::kArithmeticFlags;
+  frame.direction_mask = x86::kFlagDf;
+  frame.index_mask_32 = 31;
+  frame.index_mask_64 = 63;
+  frame.not_user_mask = ~u64{0} << 47;
+  frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagReserved1);
+  frame.pending = pending_;
+  frame.state = &core_->state;
+  frame.host_mxcsr = kMxcsrMasks;
+  frame.engine = reinterpret_cast<u64>(this);
+  for (std::atomic<Frame*>& known : frames_) {
+    if (known.load() != nullptr) continue;
+    known.store(&frame, std::memory_order_release);
+    return;
+  }
+  VERIFY(false);
+}
+
+// Jump caches are right as long as nothing changed what code addresses mean.
+void Jit::check_epochs(Frame& frame) {
+  for (unsigned mode = 0; mode < kAccessModes; ++mode) {
+    const bool is_user = mode == kUser;
+    const std::array<u64, 2> now = {core_->mmu.code_epoch(is_user, 0), core_->mmu.code_epoch(is_user, 1)};
+    if (frame.epochs[mode] == now) continue;
+    frame.epochs[mode] = now;
+    frame.jumps[mode].keys.fill(kEmptyKey);
+    frame.jumps[mode].keys[JumpCache::index(~kEmptyKey + 1)] = kEmptyKey - 1;
+  }
+}
+
+Frame& Jit::prepare() {
+  Frame& frame = frame_of(core_->mmu.address_space());
+  bool is_known = false;
+  for (const std::atomic<Frame*>& known : frames_)
+    is_known |= known.load(std::memory_order_relaxed) == &frame;
+  if (!is_known) set_up(frame);
+  const CpuState& state = core_->state;
+  frame.exit_link = 0;  // of a branch that led elsewhere
+  frame.go.store(1, std::memory_order_seq_cst);
+  check_epochs(frame);
+  frame.fs_base = state.segments[x86::kFs].base;
+  frame.gs_base = state.segments[x86::kGs].base;
+  frame.kernel_gs_base = state.kernel_gs_base;
+  frame.interrupt_flag = state.rflags & x86::kFlagIf;
+  frame.other_flags = state.rflags & ~(x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagRf);
+  open_system_instructions(frame);
+  open_vectors(frame);
+  return frame;
+}
+
+// What the control registers say of instructions that run in line.
+void Jit::open_system_instructions(Frame& frame) const {
+  const CpuState& state = core_->state;
+  constexpr u64 kCleared = x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagAc | x86::kFlagTf;
+  const bool syscall = (state.efer & x86::kEferSce) != 0 && (state.sfmask & kCleared) == kCleared &&
+                       core_->is_canonical(state.lstar);
+  frame.syscall_closed = syscall ? 0 : 1;
+  frame.tsc_closed = state.cr4 & x86::kCr4Tsd;
+  frame.fsgsbase_closed = ~state.cr4 & x86::kCr4Fsgsbase;
+  frame.kept_by_syscall = ~state.sfmask | x86::kFlagReserved1;
+  frame.syscall_target = state.lstar;
+  const u16 to_kernel = static_cast<u16>(state.star >> 32) & 0xfffc;
+  const auto to_user = static_cast<u16>(state.star >> 48);
+  frame.system_segments = {
+      {{flat_code_segment(to_kernel, 0, true), flat_data_segment(static_cast<u16>(to_kernel + 8), 0)},
+       {flat_code_segment(static_cast<u16>((to_user + 16) | 3), 3, true),
+        flat_data_segment(static_cast<u16>((to_user + 8) | 3), 3)}}};
+}
+
+void Jit::open_vectors(Frame& frame) const {
+  const CpuState& state = core_->state;
+  const bool has_ts = (state.cr0 & x86::kCr0Ts) != 0;
+  const bool is_masked = (state.fx.mxcsr & (kMxcsrMasks | kMxcsrReserved)) == kMxcsrMasks;
+  constexpr u64 kAvxState = x86::kXcr0Sse | x86::kXcr0Avx;
+  const bool sse = !has_ts && (state.cr0 & x86::kCr0Em) == 0 && (state.cr4 & x86::kCr4Osfxsr) != 0;
+  const bool avx = !has_ts && (state.cr4 & x86::kCr4Osxsave) != 0 && (state.xcr0 & kAvxState) == kAvxState;
+  frame.vector_gates = {sse && is_masked ? 1u : 0u, avx && is_masked ? 1u : 0u};
+  frame.vectors = {0, 0};
+}
+
+TranslatedCode::Outcome Jit::run(i64& budget) {
+  Frame& frame = prepare();
+  CpuState& state = core_->state;
+  for (;;) {
+    if (attention_->load(std::memory_order_seq_cst) != 0) return Outcome::kAttention;
+    const u64 clears = counts_.clears;
+    Block* block = find_or_translate(state.rip, core_->access_mode, true);
+    if (block == nullptr) return Outcome::kInterpret;
+    if (counts_.clears != clears) check_epochs(frame);
+    const u64 place = std::exchange(frame.exit_link, 0);
+    if (place != 0 && counts_.clears == clears) link(place, *block);
+    if (options_.links) frame.jumps[block->key.mode].insert(state.rip, code_.executable(block->entry));
+    frame.entry = reinterpret_cast<u64>(code_.executable(block->direct));
+    frame.exit_flags = (state.rflags & x86::kArithmeticFlags) | x86::kFlagReserved1 | x86::kFlagIf;
+    ++counts_.entries;
+    if (options_.counts && budget <= 0) return Outcome::kBudget;
+    frame.budget = budget;
+    thunks_.enter(&frame);
+    if (options_.counts) budget = frame.budget;
+    take_back(frame);
+    if (frame.exit_reason == Leave::kBudget) return Outcome::kBudget;
+    if (frame.exit_reason == Leave::kInterpret) {
+      ++counts_.interpreted;
+      return Outcome::kInterpret;
+    }
+  }
+}
+
+void Jit::take_back(const Frame& frame) {
+  CpuState& state = core_->state;
+  state.rip = frame.exit_rip;
+  state.rflags = frame.other_flags | frame.interrupt_flag | (frame.exit_flags & x86::kArithmeticFlags);
+  state.segments[x86::kGs].base = frame.gs_base;
+  state.kernel_gs_base = frame.kernel_gs_base;
+  core_->update_mode();
+}
+
+// The block at `rip`; nullptr when the interpreter has to look at it.
+Block* Jit::find_or_translate(u64 rip, AccessMode mode, bool may_clear) {
+  if (!core_->is_canonical(rip)) return nullptr;
+  const Translation translation = core_->mmu.translate_code(GuestVirt(rip), mode == kUser);
+  if (!translation.is_valid) return nullptr;
+  const BlockKey key{.rip = rip, .physical = translation.physical.value(), .mode = mode};
+  if (Block* block = blocks_.find(key)) return block;
+  if (!core_->memory.is_ram(translation.physical.page_base(), kPageSize)) return nullptr;
+  if (is_full()) {
+    if (!may_clear) return nullptr;
+    clear();
+  }
+  return translate(key);
+}
+
+Block* Jit::translate(const BlockKey& key) {
+  CodeFrames& code_frames = core_->memory.code_frames();
+  const u64 frame_number = key.physical >> kPageShift;
+  const CodeFrames::UserId user = core_->mmu.code_user();
+  do code_frames.mark(frame_number, user);
+  while (!code_frames.is_marked_by(frame_number, user));
+  const u8* bytes = core_->memory.host(GuestPhys(key.physical));
+  const auto base = static_cast<u32>(code_.used());
+  Assembler assembler(code_.room(), code_.executable(base));
+  const TranslationContext context{assembler, base, thunks_, blocks_, faults_, options_};
+  const Block block =
+      Translator(context, key).translate({bytes, kPageSize - (key.physical & kPageOffsetMask)});
+  VERIFY(!assembler.is_full());
+  code_.commit(assembler.position());
+  ++counts_.translations;
+  return &blocks_.insert(block);
+}
+
+// The branch whose displacement is at `place` leads to the block from now on.
+void Jit::link(u64 place, const Block& block) {
+  ++counts_.links;
+  const auto branch = static_cast<u32>(place);
+  const bool is_backward = (place & kLinkIsBackward) != 0;
+  const auto distance = static_cast<i32>((is_backward ? block.entry : block.direct) - (branch + 4));
+  std::memcpy(code_.writable(branch), &distance, sizeof(distance));
+}
+
+void Jit::write_jump(u32 position, u32 target) {
+  const auto distance = static_cast<i32>(target - (position + 5));
+  u8* at = code_.writable(position);
+  at[0] = 0xe9;
+  std::memcpy(at + 1, &distance, sizeof(distance));
+}
+
+// Whoever comes to the block from now on leaves to look for what took its place.
+void Jit::kill(const Block& block) {
+  ++counts_.drops;
+  write_jump(block.direct, block.island);
+  write_jump(block.entry, block.island);
+}
+
+u64 Jit::miss(Frame* frame, u64 address, u64 access) {
+  Jit& jit = *reinterpret_cast<Jit*>(frame->engine);
+  Core& core = *jit.core_;
+  ++jit.counts_.misses;
+  const unsigned size = access & 0xff;
+  const bool is_write = (access & 0x100) != 0;
+  const auto mode = static_cast<AccessMode>(access >> 16);
+  if ((address & kPageOffsetMask) > kPageSize - size || !core.is_canonical(address)) return 0;
+  core.mmu.fill(GuestVirt(address), is_write ? Access::kWrite : Access::kRead, mode);
+  const TlbTable& table = core.mmu.table(mode);
+  return (is_write ? table.write : table.read).find(address, size) != nullptr ? 1 : 0;
+}
+
+// Puts the block into the jump cache; what cannot be found here is for the interpreter.
+u64 Jit::find(Frame* frame, u64 rip, u64 mode) {
+  Jit& jit = *reinterpret_cast<Jit*>(frame->engine);
+  ++jit.counts_.finds;
+  if (!jit.options_.links || !jit.core_->is_canonical(rip)) return 0;
+  const Block* block = jit.find_or_translate(rip, static_cast<AccessMode>(mode), false);
+  if (block == nullptr) return 0;
+  frame->jumps[mode].insert(rip, jit.code_.executable(block->entry));
+  return 1;
+}
+
+u64 Jit::read_tsc(Frame* frame, u64, u64) {
+  return reinterpret_cast<Jit*>(frame->engine)->core_->guest_tsc();
+}
+
+std::vector<std::pair<std::string_view, u64>> Jit::statistics() const {
+  return {{"jit_entries", counts_.entries},     {"jit_interpreted", counts_.interpreted},
+          {"jit_links", counts_.links},         {"jit_tlb_misses", counts_.misses},
+          {"jit_jump_misses", counts_.finds},   {"jit_blocks_dropped", counts_.drops},
+          {"jit_cache_clears", counts_.clears}, {"jit_translations", counts_.translations},
+          {"jit_code_bytes", code_.used()}};
+}
+
+}  // namespace
+}  // namespace doppel::jit
+
+namespace doppel {
+
+Result<std::unique_ptr<TranslatedCode>> create_translator(const TranslatorConfig& config) {
+  const x86::FeatureSet host = x86::host_features();
+  if (!host.has(x86::Feature::kBmi2) || !host.has(x86::Feature::kAvx)) {
+    return fail("engine jit: this host's processor has no {}; use --engine interp",
+                host.has(x86::Feature::kAvx) ? "BMI2" : "AVX");
+  }
+  return std::make_unique<jit::Jit>(config, TRY(CodeBuffer::create(config.cache_bytes)));
+}
+
+}  // namespace doppel

@@ -1,0 +1,24 @@
+// The translator engine: guest code as host code, on the host's own registers.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "cpu/translated_code.h"
+#include "x86/features.h"
+
+namespace doppel {
+
+struct TranslatorConfig {
+  x86::FeatureSet features;  // that the guest's CPUID offers
+  u64 cache_bytes = 32 * kMiB;
+  bool counts_instructions = false;
+  // For tests: short blocks, and none that leads to the next by itself.
+  unsigned block_instructions = 64;
+  bool links_blocks = true;
+};
+
+// Fails where the host's processor lacks what translated code is made of (AVX, BMI2).
+Result<std::unique_ptr<TranslatedCode>> create_translator(const TranslatorConfig& config);
+
+}  // namespace doppel

@@ -1,0 +1,112 @@
+// Guest memory operands: their addresses, and the inlined look into the software TLB.
+#include "base/verify.h"
+#include "engine/jit/translator.h"
+
+namespace doppel::jit {
+
+void Translator::load_guest(Host to, unsigned guest) {
+  const Host host = host_register(guest);
+  if (host == kInFrame) {
+    a_.load(to, guest_slot(guest));
+  } else {
+    a_.move(to, host);
+  }
+}
+
+void Translator::store_guest(unsigned guest, Host from) {
+  const Host host = host_register(guest);
+  if (host == kInFrame) {
+    a_.store(guest_slot(guest), from);
+  } else {
+    a_.move(host, from);
+  }
+}
+
+// The effective address without segment. Uses kAddress and kAddend for registers that are in the frame.
+void Translator::emit_lea_of(const Item& item, const ZydisDecodedOperand& operand, Host to, bool is_wide) {
+  const auto& mem = operand.mem;
+  const bool is_short = item.decoded.instruction.address_width == 32;
+  if (mem.base == ZYDIS_REGISTER_RIP || mem.base == ZYDIS_REGISTER_EIP) {
+    const u64 address = item.next() + static_cast<u64>(mem.disp.value);
+    a_.set(to, is_short || !is_wide ? address & 0xffffffff : address);
+    return;
+  }
+  Memory address{.displacement = static_cast<i32>(mem.disp.value)};
+  if (mem.base != ZYDIS_REGISTER_NONE) {
+    address.base = host_register(guest_number(mem.base));
+    if (address.base == kInFrame) load_guest(address.base = kAddress, guest_number(mem.base));
+  }
+  if (mem.index != ZYDIS_REGISTER_NONE) {
+    address.index = host_register(guest_number(mem.index));
+    if (address.index == kInFrame) load_guest(address.index = kAddend, guest_number(mem.index));
+    while ((1u << address.scale) < mem.scale) ++address.scale;
+  }
+  if (address.base == Memory::kNone) {
+    if (address.index == Memory::kNone) {
+      const u64 value = static_cast<u64>(static_cast<i64>(address.displacement));
+      a_.set(to, is_short || !is_wide ? value & 0xffffffff : value);
+      return;
+    }
+    // Without a base the encoding has a 32-bit displacement and no more; scaled by 1 it is the base.
+    if (address.scale == 0) {
+      address.base = std::exchange(address.index, Memory::kNone);
+    } else {
+      a_.set(kAddress, 0);
+      address.base = kAddress;
+    }
+  }
+  a_.op(is_wide && !is_short, {0x8d}, to, address);
+}
+
+// The register with the linear address: kAddress, or the guest's own where nothing is to be computed.
+Host Translator::emit_address(const Item& item, const ZydisDecodedOperand& operand) {
+  const auto& mem = operand.mem;
+  const bool has_segment = mem.segment == ZYDIS_REGISTER_FS || mem.segment == ZYDIS_REGISTER_GS;
+  const bool is_plain_base = mem.base != ZYDIS_REGISTER_NONE && mem.base != ZYDIS_REGISTER_RIP &&
+                             mem.base != ZYDIS_REGISTER_EIP && mem.index == ZYDIS_REGISTER_NONE &&
+                             mem.disp.value == 0 && item.decoded.instruction.address_width == 64;
+  if (is_plain_base && !has_segment) {
+    const Host host = host_register(guest_number(mem.base));
+    if (host != kInFrame) return host;
+  }
+  emit_lea_of(item, operand, kAddress, true);
+  if (has_segment) {
+    a_.load(kTest,
+            in_frame(mem.segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_base) : offsetof(Frame, gs_base)));
+    a_.lea(kAddress, {.base = kAddress, .index = kTest});
+  }
+  return kAddress;
+}
+
+// Leaves flags alone: the difference to the tag is a page offset with room for the access, which PEXT with
+// the page mask turns into zero, exactly when the entry is right.
+Memory Translator::emit_access(const Item& item, Host address, unsigned size, bool is_write) {
+  const u32 retry = a_.position();
+  a_.pext(kAddend, address, in_frame(offsetof(Frame, tlb_mask)));
+  Memory entry{.base = kFrameRegister,
+               .index = kAddend,
+               .scale = 3,
+               .displacement = table_offset(key_.mode, is_write, false)};
+  a_.load(kTest, entry);
+  a_.lea(kTest, {.base = address, .index = kTest, .displacement = static_cast<i32>(size - 1)});
+  a_.pext(kTest, kTest, in_frame(offsetof(Frame, page_mask)));
+  const u32 hit = a_.jump_if_zero();
+  const u32 miss = a_.jump();
+  a_.bind_short(hit);
+  detours_.push_back({.aside = Aside::kMiss,
+                      .branch = miss,
+                      .retry = retry,
+                      .rip = item.rip,
+                      .access = describe_access(size, is_write, key_.mode),
+                      .address = address});
+  entry.displacement = table_offset(key_.mode, is_write, true);
+  a_.load(kAddend, entry);
+  return {.base = address, .index = kAddend};
+}
+
+Memory Translator::emit_operand(const Item& item, const ZydisDecodedOperand& operand) {
+  const bool is_write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+  return emit_access(item, emit_address(item, operand), operand.size / 8, is_write);
+}
+
+}  // namespace doppel::jit

@@ -1,0 +1,151 @@
+// Translator: one block of guest code into host code.
+#pragma once
+
+#include <vector>
+
+#include "engine/jit/assembler.h"
+#include "engine/jit/block_cache.h"
+#include "engine/jit/classify.h"
+#include "engine/jit/fault_sites.h"
+#include "engine/jit/thunks.h"
+
+namespace doppel::jit {
+
+// Set in Frame::exit_link when the branch leads backward, so that each round looks for attention.
+inline constexpr u64 kLinkIsBackward = u64{1} << 32;
+
+// What translation refers to, all of one vCPU.
+struct TranslationOptions {
+  x86::FeatureSet features;  // what the guest's CPUID offers
+  bool counts = false;       // charge Frame::budget
+  bool links = true;         // branches lead to other blocks
+  unsigned instructions = 64;
+};
+
+struct TranslationContext {
+  Assembler& assembler;
+  u32 base;  // of the assembler's first byte in the code memory
+  const Thunks& thunks;
+  const BlockCache& blocks;
+  FaultSites& faults;
+  const TranslationOptions& options;
+};
+
+// Used once for one block.
+class Translator {
+ public:
+  Translator(const TranslationContext& context, const BlockKey& key);
+
+  // `code`: guest bytes from the block's first one to the end of its page. The block is valid unless the
+  // assembler is full afterwards.
+  Block translate(std::span<const u8> code);
+
+ private:
+  // A place out of the way, emitted behind the block.
+  enum class Aside : u8 { kMiss, kFind, kInterpret, kLink, kLook, kBudget };
+  struct Detour {
+    Aside aside;
+    u32 branch;    // displacement that leads there
+    u32 retry;     // kMiss: where the access begins
+    u64 rip;       // of the instruction, or kLink, kLook: where to go
+    u32 access;    // kMiss: describe_access()
+    Host address;  // kMiss: where the address is
+  };
+  struct Item {
+    Decoded decoded;
+    Classified classified;
+    u64 rip;
+    u64 next() const { return rip + decoded.instruction.length; }
+  };
+
+  // translator.cc
+  void decode(std::span<const u8> code);
+  void emit_head(Block& block);
+  bool emit_item(const Item& item);
+  void emit_detours();
+  void interpret_from(u64 rip);
+  void charge();
+  void give_back(u64 rip);
+  u32 position() const { return a_.position() + base_; }
+
+  // translate_memory.cc: addresses and accesses.
+  Host emit_address(const Item& item, const ZydisDecodedOperand& operand);
+  void emit_lea_of(const Item& item, const ZydisDecodedOperand& operand, Host to, bool is_wide);
+  // Changes kAddend and kTest; the result is where the operand is in the host.
+  Memory emit_access(const Item& item, Host address, unsigned size, bool is_write);
+  Memory emit_operand(const Item& item, const ZydisDecodedOperand& operand);
+  void load_guest(Host to, unsigned guest);
+  void store_guest(unsigned guest, Host from);
+
+  // translate_plain.cc
+  struct Registers;
+  class Assignment;
+  static Registers assign(const Decoded& decoded, const Assignment& assignment, bool has_high);
+  void emit_plain(const Item& item);
+  void emit_operation(const Item& item, const ZydisDecodedOperand* memory, Memory place);
+  void emit_lea(const Item& item);
+  void emit_encoded(const Decoded& decoded, const Registers& registers, const Memory* memory);
+
+  // translate_flow.cc
+  void emit_push(const Item& item);
+  void emit_pop(const Item& item);
+  void emit_leave(const Item& item);
+  void emit_call(const Item& item);
+  void emit_return(const Item& item);
+  void emit_jump_if(const Item& item);
+  void emit_indirect(const Item& item);
+  void emit_load_target(const Item& item);
+  void emit_push_return(const Item& item);
+  void emit_lookup(const Item& item);
+  void go_to(u64 target, u64 from);
+  void bind_target(u32 branch, u64 target, u64 from);
+  void emit_look_for(u64 target, AccessMode mode);
+
+  // translate_system.cc: privileged and system instructions in line.
+  bool emit_system(const Item& item);
+  void require_zero(const Item& item);
+  void require_zero(const Item& item, u64 field);
+  void require_no_interrupt(const Item& item);
+  void emit_flags_image(Host to);
+  void emit_flag_instruction(const Item& item);
+  void emit_push_flags(const Item& item);
+  void emit_access_flag(const Item& item);
+  void emit_swap_gs();
+  void emit_system_call(const Item& item);
+  void emit_system_return(const Item& item);
+  void emit_segments(unsigned which);
+  void emit_look_in(AccessMode mode);
+  void emit_read_tsc(const Item& item);
+  void emit_read_base(const Item& item);
+  void emit_read_control(const Item& item);
+
+  // translate_string.cc: operands that reach beyond what their encoding says.
+  void emit_bit_string(const Item& item);
+  void emit_string(const Item& item);
+  void emit_block_access(const Item& item, Host address, bool is_write);
+  bool is_same_page(u64 target) const { return (target ^ key_.rip) >> kPageShift == 0; }
+  Memory code_of(Host index) const {
+    return {.base = kFrameRegister, .index = index, .scale = 3, .displacement = jump_offset(key_.mode, true)};
+  }
+
+  Assembler& a_;
+  u32 base_;
+  const Thunks& thunks_;
+  const BlockCache& blocks_;
+  FaultSites& faults_;
+  const TranslationOptions& options_;
+  BlockKey key_;
+  std::vector<Item> items_;
+  u64 end_rip_ = 0;
+  std::vector<Detour> detours_;
+  struct Fault {
+    u32 position;
+    u64 rip;
+  };
+  std::vector<Fault> fault_places_;
+  u32 island_ = 0;
+  u32 entry_ = 0;
+  AccessMode next_mode_;  // of what follows the block
+};
+
+}  // namespace doppel::jit
