@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = "nested-debug: ready"
-GDB_SECONDS = 300
+GDB_SECONDS = 420
 
 
 def load_debugger():
@@ -46,10 +46,11 @@ class Debugger:
         self.serial = None
 
     def look(self, text):
-        """Starts gdb when the host in the emulator says so."""
+        """Starts gdb when the host in the emulator says so; whether gdb is at work."""
         if READY in text and self.thread is None:
             self.thread = threading.Thread(target=self.run)
             self.thread.start()
+        return self.thread is not None and self.thread.is_alive()
 
     def run(self):
         """gdb's whole session."""
@@ -83,4 +84,5 @@ class Debugger:
 
     def check(self):
         """Raises the system tests' Failure where gdb did not find what it had to."""
+        (self.folder / "gdb.txt").write_text(self.output, encoding="utf-8")
         self.library.expect_all(self.output, self.library.KERNEL_ANSWERS)

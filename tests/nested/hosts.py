@@ -108,15 +108,15 @@ def missing(host):
 
 
 def watch(process, host, path, deadline, look):
-    """Waits for the end of the emulator; what has become silent, or late, is stopped. Calls look() meanwhile."""
+    """Waits for the end of the emulator; what has become silent, or late, is stopped. Calls look() meanwhile, which
+    says whether silence means anything."""
     size, since = 0, time.monotonic()
     while process.poll() is None:
         now, printed = time.monotonic(), os.path.getsize(path)
-        if printed != size:
+        if look() or printed != size:
             size, since = printed, now
         if now > deadline or now - since > LONGEST_SILENCE * host.slowness:
             print(f"run: {host.name} is stopped: nothing more for {now - since:.0f} s", flush=True)
             process.kill()
-        look()
         time.sleep(0.2)
     return process.returncode
