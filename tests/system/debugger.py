@@ -1,6 +1,5 @@
 """Debian's gdb attached to a booting Debian kernel."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -110,19 +109,6 @@ def breaks_in_the_kernel(doppel):
     expect_all(output, KERNEL_ANSWERS)
 
 
-def breaks_in_the_kernel_under_kvm(doppel):
-    """The same where KVM runs the guest, or the interpreter for it where KVM's debug registers stop nothing."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        raise Skip("no /dev/kvm that may be opened")
-    require_tools()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        symbols = kernel_symbols(doppel)
-        output = run_gdb(doppel, folder, kernel_commands(symbols), "--engine", "kvm", "--cpu", "host",
-                         symbols=build_symbol_file(folder, symbols))
-    expect_all(output, KERNEL_ANSWERS)
-
-
 def registers_of_a_running_kernel(doppel):
     """Every register has a value, long mode shows in EFER, and the machine goes on after gdb detaches."""
     require_tools()
@@ -137,4 +123,4 @@ def registers_of_a_running_kernel(doppel):
                         r"v8_float", r"^=> 0x[0-9a-f]+ <start_kernel", r"= 1$", r"= 1024$", r"->", r"cr3", r"[Dd]etached"])
 
 
-TESTS = (breaks_in_the_kernel, breaks_in_the_kernel_under_kvm, registers_of_a_running_kernel)
+TESTS = (breaks_in_the_kernel, registers_of_a_running_kernel)
