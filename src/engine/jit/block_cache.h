@@ -21,6 +21,8 @@ struct BlockKey {
 // A straight run of guest instructions on one page, with side exits. `entry` looks for attention first,
 // `direct` does not.
 struct Block {
+  static constexpr u64 kNoFrame = ~u64{0};
+
   BlockKey key;
   u32 bytes = 0;  // of guest code
   u32 instructions = 0;
@@ -28,8 +30,13 @@ struct Block {
   u32 entry = 0;
   u32 direct = 0;
   u32 end = 0;
+  // An instruction that reaches into the next page: that page's frame, and where the epoch stands for which it
+  // is known to be that one.
+  u64 second_frame = kNoFrame;
+  u32 guard = 0;
   bool is_dead = false;
   Block* next_in_frame = nullptr;
+  Block* next_in_second_frame = nullptr;
   Block* next_in_bucket = nullptr;
 };
 
@@ -67,7 +74,8 @@ class BlockCache {
   Block& add(const Block& block);
   static u64 chunk_mask(u64 start, u64 size);
   template <class F>
-  void drop_frame(FrameBlocks& frame, F on_drop);
+  void drop_frame(u64 number, FrameBlocks& frame, F on_drop);
+  void add_to_frame(Block& block, bool is_second);
 
   std::deque<Block> blocks_;
   std::vector<Block*> buckets_ = std::vector<Block*>(kBuckets);
@@ -89,10 +97,12 @@ Block& BlockCache::insert(const Block& block, F on_replace) {
 }
 
 template <class F>
-void BlockCache::drop_frame(FrameBlocks& frame, F on_drop) {
-  for (Block* block = frame.first; block != nullptr; block = block->next_in_frame) {
+void BlockCache::drop_frame(u64 number, FrameBlocks& frame, F on_drop) {
+  for (Block* block = frame.first; block != nullptr;) {
+    Block* next = block->second_frame == number ? block->next_in_second_frame : block->next_in_frame;
+    if (!block->is_dead) on_drop(*block);
     block->is_dead = true;
-    on_drop(*block);
+    block = next;
   }
 }
 
@@ -102,14 +112,14 @@ bool BlockCache::drop_written(GuestPhys address, u64 size, F on_drop) {
   if (found == frames_.end()) return false;
   if ((found->second.chunks & chunk_mask(address.page_offset(), size)) == 0) return true;
   // All blocks of the frame go: code that is being written usually changes in more than one place.
-  drop_frame(found->second, on_drop);
+  drop_frame(found->first, found->second, on_drop);
   frames_.erase(found);
   return false;
 }
 
 template <class F>
 void BlockCache::drop_all(F on_drop) {
-  for (auto& [number, frame] : frames_) drop_frame(frame, on_drop);
+  for (auto& [number, frame] : frames_) drop_frame(number, frame, on_drop);
   frames_.clear();
 }
 

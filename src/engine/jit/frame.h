@@ -19,17 +19,19 @@ enum class Leave : u64 {
 // Blocks by address, for indirect branches. `keys` are negated RIPs.
 struct JumpCache {
   static constexpr unsigned kEntries = 8192;
-  // PEXT of 9 * RIP with this mask is the index: functions begin at multiples of 16, calls return to places
-  // that are close together, and both have to spread.
-  static constexpr u64 kMask = u64{kEntries - 1} << 3;
-  static constexpr unsigned index(u64 rip) { return static_cast<unsigned>((rip * 9 & kMask) >> 3); }
+  // PEXT with this mask of RIP's CRC-32C is the index. Addresses of code differ in few bits, and hot ones must
+  // not share an entry.
+  static constexpr u64 kMask = kEntries - 1;
+  [[gnu::target("sse4.2")]] static unsigned index(u64 rip) {
+    return static_cast<unsigned>(__builtin_ia32_crc32di(0, rip) & kMask);
+  }
   std::array<u64, kEntries> keys;
   std::array<u64, kEntries> codes;
   std::array<u16, kEntries> used;  // entries that are not empty, if they are not more than that
   unsigned used_count;
 
   // The key of no canonical address, or in the entry of that address, of another one.
-  static constexpr u64 empty_key(unsigned index) {
+  static u64 empty_key(unsigned index) {
     constexpr u64 kNowhere = 0xc000'0000'0000'0000;
     return ~(kNowhere + (index == JumpCache::index(kNowhere) ? 8 : 0)) + 1;
   }
@@ -49,8 +51,9 @@ struct JumpCache {
   }
 };
 
-// Branches of user code to another page are linked for one epoch of one address space. They compare these
-// bits of it, which are positive as a displacement.
+// Branches of user code to another page are linked for one epoch of one address space, and instructions that
+// cross into another page are translated for one epoch of their half. They compare these bits of it, which are
+// positive as a displacement.
 inline constexpr u64 kEpochBits = 0x7fffffff;
 // In Frame::exit_link: the branch is of that kind.
 inline constexpr u64 kFarUserLink = u64{1} << 31;
@@ -68,7 +71,9 @@ struct alignas(64) Frame {
   u64 fs_base;
   u64 gs_base;
   std::array<u64, 2> vectors;  // 0: not in the host's registers, or SSE, AVX instructions may not run now
-  u64 user_epoch;  // of this address space: see kFarUserLink
+  // Of this address space and of the kernel's half: see kEpochBits.
+  u64 user_epoch;
+  u64 kernel_epoch;
 
   CpuState* state;
   u64 interrupt_flag;  // RFLAGS.IF

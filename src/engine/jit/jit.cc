@@ -2,6 +2,7 @@
 // paging unit.
 #include "engine/jit/jit.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/verify.h"
@@ -77,6 +78,12 @@ class Jit final : public TranslatedCode {
   Block* find_or_translate(u64 rip, AccessMode mode, bool may_clear);
   bool is_full() const { return code_.size() - code_.used() < kLargestBlock; }
   Block* translate(const BlockKey& key);
+  bool crosses_page(std::span<const u8> code) const;
+  u64 frame_behind(const BlockKey& key) const;
+  void add_next_page(Translator::Source& source, std::span<u8> bytes);
+  bool renew_guard(const Block& block);
+  void write_guard(const Block& block);
+  void drop(Block& block);
   void link(u64 place, const Block& block);
   void cut_far_links();
   void kill(const Block& block);
@@ -169,6 +176,7 @@ void Jit::check_epochs(Frame& frame) {
     clear();
   }
   frame.user_epoch = user_epoch & kEpochBits;
+  frame.kernel_epoch = core_->mmu.code_epoch(false, 1) & kEpochBits;
 }
 
 Frame& Jit::prepare() {
@@ -265,7 +273,10 @@ Block* Jit::find_or_translate(u64 rip, AccessMode mode, bool may_clear) {
   const Translation translation = core_->mmu.translate_code(GuestVirt(rip), mode == kUser);
   if (!translation.is_valid) return nullptr;
   const BlockKey key{.rip = rip, .physical = translation.physical.value(), .mode = mode};
-  if (Block* block = blocks_.find(key)) return block;
+  if (Block* block = blocks_.find(key)) {
+    if (block->second_frame == Block::kNoFrame || renew_guard(*block)) return block;
+    drop(*block);
+  }
   if (!core_->memory.is_ram(translation.physical.page_base(), kPageSize)) return nullptr;
   if (is_full()) {
     if (!may_clear) return nullptr;
@@ -280,18 +291,75 @@ Block* Jit::translate(const BlockKey& key) {
   const CodeFrames::UserId user = core_->mmu.code_user();
   do code_frames.mark(frame_number, user);
   while (!code_frames.is_marked_by(frame_number, user));
-  const u8* bytes = core_->memory.host(GuestPhys(key.physical));
+  const u64 room = kPageSize - (key.physical & kPageOffsetMask);
+  Translator::Source source{.key = key, .code = {core_->memory.host(GuestPhys(key.physical)), room}};
+  u8 bytes[2 * ZYDIS_MAX_INSTRUCTION_LENGTH];
+  if (room < ZYDIS_MAX_INSTRUCTION_LENGTH && crosses_page(source.code)) add_next_page(source, bytes);
   const auto base = static_cast<u32>(code_.used());
   Assembler assembler(code_.room(), code_.executable(base));
-  const Block block =
-      translator_.translate(key, {bytes, kPageSize - (key.physical & kPageOffsetMask)}, assembler, base);
+  Block block = translator_.translate(source, assembler, base);
   VERIFY(!assembler.is_full());
   code_.commit(assembler.position());
   ++counts_.translations;
+  if (block.second_frame != Block::kNoFrame) write_guard(block);
   return &blocks_.insert(block, [&](const Block& old) {
     write_jump(old.direct, block.direct);
     write_jump(old.entry, block.entry);
   });
+}
+
+bool Jit::crosses_page(std::span<const u8> code) const {
+  Decoded decoded;
+  const InstructionDecoder decoder(8, true, options_.features);
+  return decoder.decode(code.data(), code.size(), 0, decoded) == InstructionDecoder::Status::kNeedsMore;
+}
+
+u64 Jit::frame_behind(const BlockKey& key) const {
+  const u64 next = (key.rip & ~kPageOffsetMask) + kPageSize;
+  if (!core_->is_canonical(next) || next >> 63 != key.rip >> 63) return Block::kNoFrame;
+  const Translation translation = core_->mmu.translate_code(GuestVirt(next), key.mode == kUser);
+  const GuestPhys page = translation.physical.page_base();
+  if (!translation.is_valid || !core_->memory.is_ram(page, kPageSize)) return Block::kNoFrame;
+  return page.page_number();
+}
+
+// For an instruction that reaches into the next page, of which nothing else is translated. Code of the lower
+// half that is not the user's is not worth it.
+void Jit::add_next_page(Translator::Source& source, std::span<u8> bytes) {
+  const BlockKey& key = source.key;
+  if (key.mode != kUser && key.rip >> 63 == 0) return;
+  const u64 next = frame_behind(key);
+  if (next == Block::kNoFrame || next == key.physical >> kPageShift) return;
+  CodeFrames& code_frames = core_->memory.code_frames();
+  const CodeFrames::UserId user = core_->mmu.code_user();
+  const u64 first = key.physical >> kPageShift;
+  do {
+    code_frames.mark(first, user);
+    code_frames.mark(next, user);
+  } while (!code_frames.is_marked_by(first, user) || !code_frames.is_marked_by(next, user));
+  std::ranges::copy(source.code, bytes.begin());
+  const u8* tail = core_->memory.host(GuestPhys(next << kPageShift));
+  std::copy_n(tail, ZYDIS_MAX_INSTRUCTION_LENGTH, bytes.begin() + static_cast<i64>(source.code.size()));
+  source.code = bytes.first(source.code.size() + ZYDIS_MAX_INSTRUCTION_LENGTH);
+  source.second_frame = next;
+}
+
+// False: the next page is another one now.
+bool Jit::renew_guard(const Block& block) {
+  if (frame_behind(block.key) != block.second_frame) return false;
+  write_guard(block);
+  return true;
+}
+
+void Jit::write_guard(const Block& block) {
+  const u64 half = block.key.rip >> 63;
+  const i32 epoch = -static_cast<i32>(core_->mmu.code_epoch(half == 0, static_cast<unsigned>(half)) & kEpochBits);
+  std::memcpy(code_.writable(block.guard), &epoch, sizeof(epoch));
+}
+
+void Jit::drop(Block& block) {
+  block.is_dead = true;
+  kill(block);
 }
 
 // The branch whose displacement is at `place` leads to the block from now on.

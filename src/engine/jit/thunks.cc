@@ -169,7 +169,8 @@ const u8* emit_far_user(Assembler& a, const u8* leave_to_look) {
         .base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(kUser, is_code)};
   };
   a.store(link, kTest);
-  a.lea(kAddend, {.base = kAddress, .index = kAddress, .scale = 3});
+  a.set(kAddend, 0);
+  a.crc32(kAddend, kAddress);
   a.pext(kAddend, kAddend, in_frame(offsetof(Frame, jump_mask)));
   a.load(kTest, part(false));
   a.lea(kTest, {.base = kTest, .index = kAddress});

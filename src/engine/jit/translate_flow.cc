@@ -83,7 +83,8 @@ void Translator::emit_call(const Item& item) {
 // the branch, with its checks of the target.
 void Translator::emit_lookup(const Item& item) {
   const u32 retry = assembler_->position();
-  assembler_->lea(kAddend, {.base = kAddress, .index = kAddress, .scale = 3});
+  assembler_->set(kAddend, 0);
+  assembler_->crc32(kAddend, kAddress);
   assembler_->pext(kAddend, kAddend, in_frame(offsetof(Frame, jump_mask)));
   assembler_->load(
       kTest,

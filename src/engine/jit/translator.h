@@ -35,9 +35,15 @@ class Translator {
  public:
   explicit Translator(const TranslationContext& context);
 
-  // `code`: guest bytes from the block's first one to the end of its page. `room`: where the block goes,
+  // `code`: guest bytes from the block's first one to the end of its page, or those of one instruction that
+  // reaches into the next page, whose frame is `second_frame`. `room`: where the block goes,
   // `base` bytes from the start of the code memory. The block is valid unless the assembler is full afterwards.
-  Block translate(const BlockKey& key, std::span<const u8> code, Assembler& assembler, u32 base);
+  struct Source {
+    BlockKey key;
+    std::span<const u8> code;
+    u64 second_frame = Block::kNoFrame;
+  };
+  Block translate(const Source& source, Assembler& assembler, u32 base);
 
  private:
   // A place out of the way, emitted behind the block.
@@ -59,7 +65,8 @@ class Translator {
   };
 
   // translator.cc
-  void decode(std::span<const u8> code);
+  void decode(std::span<const u8> code, unsigned most);
+  void emit_guard(Block& block);
   void emit_head(Block& block);
   bool emit_item(const Item& item);
   void emit_detours();
