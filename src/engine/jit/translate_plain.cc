@@ -49,6 +49,16 @@ bool has_high_byte(const Decoded& decoded) {
   return false;
 }
 
+constexpr Memory kSavedRdx = in_frame(offsetof(Frame, scratch) + 16);
+
+bool names_rcx(const Decoded& decoded) {
+  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
+    const Operand& operand = decoded.operand(i);
+    if (is_explicit_register(operand) && guest_number(operand.reg.value) == x86::kRcx) return true;
+  }
+  return false;
+}
+
 std::span<const u8> immediate_bytes(const Decoded& decoded) {
   const auto& raw = decoded.instruction.raw;
   if (raw.imm[0].size == 0) return {};
@@ -180,8 +190,12 @@ void Translator::emit_operation(const Item& item, const Operand* memory, Memory 
   if (memory != nullptr) {
     const unsigned needed = Assignment::scratch_needed(decoded) + (rcx != nullptr ? 1 : 0);
     if (has_high) {
-      assembler_->lea(kTest, place);
-      place = {.base = kTest};
+      // An address register without REX: RDX where RCX is the operand, and then there is no other.
+      const bool is_rcx = names_rcx(decoded);
+      if (is_rcx) assembler_->store(kSavedRdx, x86::kRdx);
+      const Host base = is_rcx ? Host{x86::kRdx} : kTest;
+      assembler_->lea(base, place);
+      place = {.base = base};
     } else if (needed > 1) {
       assembler_->lea(kAddress, place);
       place = {.base = kAddress};
@@ -205,6 +219,7 @@ void Translator::emit_operation(const Item& item, const Operand* memory, Memory 
     if (entry.stores) store_guest(entry.guest, entry.host);
   }
   if (rcx != nullptr && is_written(*rcx)) assembler_->move(kGuestRcx, kTest);
+  if (memory != nullptr && place.base == x86::kRdx && has_high) assembler_->load(x86::kRdx, kSavedRdx);
 }
 
 void Translator::emit_lea(const Item& item) {
