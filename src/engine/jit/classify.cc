@@ -154,9 +154,11 @@ bool is_bit_string(const Decoded& decoded) {
   }
 }
 
-// With a 16-bit operand the interpreter does it.
+// With a 16-bit operand the interpreter does it, and with a 32-bit address, which wraps after the bit
+// number's part is added.
 Classified classify_bit_string(const Decoded& decoded) {
-  return {.kind = decoded.operand(0).size >= 32 ? Kind::kBitString : Kind::kInterpret};
+  const bool is_plain = decoded.operand(0).size >= 32 && decoded.instruction.address_width == 64;
+  return {.kind = is_plain ? Kind::kBitString : Kind::kInterpret};
 }
 
 Classified classify_plain(const Decoded& decoded) {
