@@ -18,21 +18,42 @@ enum class Leave : u64 {
 
 // Blocks by address, for indirect branches. `keys` are negated RIPs.
 struct JumpCache {
-  static constexpr unsigned kEntries = 4096;
-  // PEXT with this mask is the index.
-  static constexpr u64 kMask = 0x71ff;
-  static constexpr unsigned index(u64 rip) {
-    return static_cast<unsigned>((rip & 0x1ff) | (rip >> 12 & 7) << 9);
-  }
+  static constexpr unsigned kEntries = 8192;
+  // PEXT of 9 * RIP with this mask is the index: functions begin at multiples of 16, calls return to places
+  // that are close together, and both have to spread.
+  static constexpr u64 kMask = u64{kEntries - 1} << 3;
+  static constexpr unsigned index(u64 rip) { return static_cast<unsigned>((rip * 9 & kMask) >> 3); }
   std::array<u64, kEntries> keys;
   std::array<u64, kEntries> codes;
+  std::array<u16, kEntries> used;  // entries that are not empty, if they are not more than that
+  unsigned used_count;
 
-  void clear() { keys.fill(0); }
+  // The key of no canonical address, or in the entry of that address, of another one.
+  static constexpr u64 empty_key(unsigned index) {
+    constexpr u64 kNowhere = 0xc000'0000'0000'0000;
+    return ~(kNowhere + (index == JumpCache::index(kNowhere) ? 8 : 0)) + 1;
+  }
+  void reset() {
+    for (unsigned i = 0; i < kEntries; ++i) keys[i] = empty_key(i);
+    used_count = 0;
+  }
+  void clear() {
+    for (unsigned i = 0; i < used_count; ++i) keys[used[i]] = empty_key(used[i]);
+    used_count = 0;
+  }
   void insert(u64 rip, const u8* code) {
-    keys[index(rip)] = ~rip + 1;
-    codes[index(rip)] = reinterpret_cast<u64>(code);
+    const unsigned at = index(rip);
+    if (keys[at] == empty_key(at)) used[used_count++] = static_cast<u16>(at);
+    keys[at] = ~rip + 1;
+    codes[at] = reinterpret_cast<u64>(code);
   }
 };
+
+// Branches of user code to another page are linked for one epoch of one address space. They compare these
+// bits of it, which are positive as a displacement.
+inline constexpr u64 kEpochBits = 0x7fffffff;
+// In Frame::exit_link: the branch is of that kind.
+inline constexpr u64 kFarUserLink = u64{1} << 31;
 
 // One for each address space, in its EngineArea, with a small stack below it and the translation tables
 // behind it. Written on the vCPU's thread only, but for `go`.
@@ -47,6 +68,8 @@ struct alignas(64) Frame {
   u64 fs_base;
   u64 gs_base;
   std::array<u64, 2> vectors;  // 0: not in the host's registers, or SSE, AVX instructions may not run now
+  u64 user_epoch;  // of this address space: see kFarUserLink
+
   CpuState* state;
   u64 interrupt_flag;  // RFLAGS.IF
   u64 other_flags;     // RFLAGS without IF and the arithmetic flags, which are in the host's
