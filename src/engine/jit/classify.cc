@@ -152,9 +152,11 @@ bool is_bit_string(const Decoded& decoded) {
   }
 }
 
-// With a 16-bit operand the interpreter does it.
+// With a 16-bit operand the interpreter does it, and with a 32-bit address, which wraps after the bit
+// number's part is added.
 Classified classify_bit_string(const Decoded& decoded) {
-  return {.kind = decoded.operand(0).size >= 32 ? Kind::kBitString : Kind::kInterpret};
+  const bool is_plain = decoded.operand(0).size >= 32 && decoded.instruction.address_width == 64;
+  return {.kind = is_plain ? Kind::kBitString : Kind::kInterpret};
 }
 
 Classified classify_plain(const Decoded& decoded) {
@@ -274,8 +276,15 @@ Kind classify_system(const Decoded& decoded) {
   }
 }
 
+// PREFETCH with a register is a NOP on some processors only.
+bool is_register_prefetch(const Instruction& instruction) {
+  return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F && instruction.opcode == 0x0d &&
+         instruction.raw.modrm.mod == 3;
+}
+
 bool is_hint(const Instruction& instruction) {
-  return instruction.mnemonic == ZYDIS_MNEMONIC_NOP || (instruction.meta.category == ZYDIS_CATEGORY_PREFETCH);
+  return (instruction.mnemonic == ZYDIS_MNEMONIC_NOP && !is_register_prefetch(instruction)) ||
+         instruction.meta.category == ZYDIS_CATEGORY_PREFETCH;
 }
 
 }  // namespace
