@@ -180,12 +180,12 @@ void Translator::emit_look_for(u64 target, AccessMode mode) {
   const auto entry = static_cast<i32>(JumpCache::index(target) * 8);
   assembler_->set(kAddress, target);
   if (!options_.links) return assembler_->jump_to(thunks_.leave_to_look);
-  assembler_->load(kTest, in_frame(static_cast<u64>(jump_offset(mode, false) + entry)));
+  assembler_->load(kTest, {.base = kFrameRegister, .displacement = jump_offset(mode, false) + entry});
   assembler_->lea(kTest, {.base = kTest, .index = kAddress});
   const u32 hit = assembler_->jump_if_zero();
   assembler_->jump_to(thunks_.leave_to_look);
   assembler_->bind_short(hit);
-  assembler_->jump_memory(in_frame(static_cast<u64>(jump_offset(mode, true) + entry)));
+  assembler_->jump_memory({.base = kFrameRegister, .displacement = jump_offset(mode, true) + entry});
 }
 
 }  // namespace doppel::jit
