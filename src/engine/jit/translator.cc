@@ -67,9 +67,14 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   if (crosses) emit_guard(block);
   if (options_.counts) charge();
   bool is_open = true;
-  for (const Item& item : items()) {
-    is_open = emit_item(item);
-    if (!is_open) break;
+  for (unsigned i = 0; i < item_count_ && is_open;) {
+    const unsigned run = stack_run(i);
+    if (run > 1) {
+      is_open = emit_stack_run(items().subspan(i, run));
+      i += run;
+    } else {
+      is_open = emit_item(items_[i++]);
+    }
   }
   // A serializing instruction looks for attention, as another CPU may have changed what follows.
   const bool polls = items_[item_count_ - 1].classified.kind == Kind::kSerialize;
