@@ -45,8 +45,9 @@ class Assembler {
   const u8* at(u32 position) const { return executable_ + position; }
   bool is_full() const { return is_full_; }
 
+  // Beyond the room nothing is written; a few bytes at a time are checked together.
   void byte(unsigned value) {
-    if (position_ == room_.size()) {
+    if (position_ + kSlack > room_.size()) [[unlikely]] {
       is_full_ = true;
       return;
     }
@@ -117,6 +118,8 @@ class Assembler {
   void bind_short(u32 branch);
 
  private:
+  static constexpr u32 kSlack = 8;
+
   std::span<u8> room_;
   const u8* executable_;
   u32 position_ = 0;

@@ -4,6 +4,8 @@
 namespace doppel::jit {
 namespace {
 
+constexpr unsigned kLongestRun = 16;  // so that Detail::size can say what it needs
+
 bool is_sign_extended(u64 value) {
   return static_cast<u64>(static_cast<i64>(static_cast<i32>(value))) == value;
 }
@@ -22,7 +24,7 @@ unsigned Translator::stack_run(unsigned first) const {
   if (kind != Kind::kPush && kind != Kind::kPop) return 1;
   const Kind last = kind == Kind::kPush ? Kind::kCall : Kind::kReturn;
   unsigned end = first;
-  while (end < item_count_ && items_[end].classified.kind == kind && !names_rsp(items_[end].decoded) &&
+  while (end < item_count_ && end - first < kLongestRun && items_[end].classified.kind == kind && !names_rsp(items_[end].decoded) &&
          items_[end].decoded.operand(0).type != ZYDIS_OPERAND_TYPE_MEMORY) {
     ++end;
   }

@@ -1,6 +1,8 @@
 // Decoding, layout of a block, and what lies behind it.
 #include "engine/jit/translator.h"
 
+#include <algorithm>
+
 #include "base/verify.h"
 
 namespace doppel::jit {
@@ -194,9 +196,8 @@ void Translator::charge() {
 
 // Instructions of the block from the one at `rip` on.
 unsigned Translator::left_from(u64 rip) const {
-  unsigned left = 0;
-  for (const Item& item : items()) left += item.rip >= rip ? 1 : 0;
-  return left;
+  const auto at = std::ranges::lower_bound(items(), rip, {}, &Item::rip);
+  return static_cast<unsigned>(items().end() - at);
 }
 
 void Translator::give_back(u64 rip) {
