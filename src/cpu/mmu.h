@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "cpu/code_pages.h"
 #include "cpu/cpu_state.h"
 #include "cpu/data_watch.h"
 #include "cpu/platform.h"
@@ -17,7 +18,7 @@ enum class Access : u8 { kRead, kWrite, kFetch };
 
 // Memory next to an address space's translation tables that an engine may use as it likes; what it needs for
 // every access lies at a fixed distance from them.
-inline constexpr u64 kEngineAreaBytes = 256 * kKiB;
+inline constexpr u64 kEngineAreaBytes = 512 * kKiB;
 struct alignas(kPageSize) EngineArea {
   std::array<u8, kEngineAreaBytes> bytes;
 };
@@ -122,16 +123,6 @@ class Mmu {
   static constexpr unsigned kContexts = 8;
   static constexpr unsigned kCodeTlbEntries = 256;
 
-  // Which pages instructions were fetched from since the epoch began: a superset, so that a flush of any
-  // other page leaves the epoch alone.
-  struct CodePages {
-    u64 epoch = 0;
-    std::array<u64, 64> pages = {};  // hashed by page number
-    u64 large_regions = 0;           // bit (va >> 30) & 63: pages that were part of large ones
-    void restart(u64 new_epoch) { *this = {.epoch = new_epoch}; }
-    void insert(GuestVirt address, bool is_large);
-    bool may_contain(GuestVirt address) const;
-  };
   // One address space's translations.
   struct Context {
     AddressSpace space;

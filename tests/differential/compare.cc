@@ -34,10 +34,8 @@ class Comparer {
       : expected_(expected), got_(got), report_(report) {}
 
   void run(const Mask& mask) {
-    const bool has_both = expected_.vector != Outcome::kNoFault && got_.vector != Outcome::kNoFault;
-    if (!has_both || !mask.latitude.has_two_reads) {
+    if (!mask.latitude.has_open_read_order || !is_access_fault(expected_) || !is_access_fault(got_))
       number("vector", static_cast<u64>(expected_.vector), static_cast<u64>(got_.vector));
-    }
     compare_fault(mask);
     compare_registers(mask);
     if (!is_fault() || !mask.latitude.has_mmx_entered) compare_x87();
@@ -56,6 +54,10 @@ class Comparer {
     report_(fmt::format("{}{}", prefix, index), hex(expected), hex(got));
   }
 
+  static bool is_access_fault(const Outcome& outcome) {
+    return outcome.vector == x86::kVectorPf || outcome.vector == x86::kVectorGp ||
+           outcome.vector == x86::kVectorSs;
+  }
   bool is_fault() const { return expected_.vector != Outcome::kNoFault && expected_.vector == got_.vector; }
 
   void compare_fault(const Mask& mask) {

@@ -2,6 +2,7 @@
 // paging unit.
 #include "engine/jit/jit.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/verify.h"
@@ -13,7 +14,6 @@
 namespace doppel::jit {
 namespace {
 
-constexpr u64 kEmptyKey = ~u64{0xc000'0000'0000'0000} + 1;  // no canonical address
 constexpr u32 kLargestBlock = 64 * kKiB;
 constexpr u32 kMxcsrMasks = 0x1f80;
 constexpr u64 kSysretFlags = 0x3c7fd7;  // that SYSRET takes from R11. SDM 2B
@@ -66,9 +66,10 @@ class Jit final : public TranslatedCode {
  private:
   static constexpr unsigned kMaxFrames = 16;
 
-  static u64 miss(Frame* frame, u64 address, u64 access);
-  static u64 find(Frame* frame, u64 rip, u64 mode);
-  static u64 read_tsc(Frame* frame, u64, u64);
+  static u64 miss(Frame* frame, u64 address, u64 detail, const u8* return_address);
+  static u64 find(Frame* frame, u64 rip, u64 detail, const u8* return_address);
+  u64 fail(Frame& frame, const Detail& detail, const u8* return_address);
+  static u64 read_tsc(Frame* frame, u64, u64, const u8*);
   void start_code();
   void clear();
   Frame& prepare();
@@ -77,7 +78,14 @@ class Jit final : public TranslatedCode {
   Block* find_or_translate(u64 rip, AccessMode mode, bool may_clear);
   bool is_full() const { return code_.size() - code_.used() < kLargestBlock; }
   Block* translate(const BlockKey& key);
+  bool crosses_page(std::span<const u8> code) const;
+  u64 frame_behind(const BlockKey& key) const;
+  void add_next_page(Translator::Source& source, std::span<u8> bytes);
+  bool renew_guard(const Block& block);
+  void write_guard(const Block& block);
+  void drop(Block& block);
   void link(u64 place, const Block& block);
+  void cut_far_links();
   void kill(const Block& block);
   void write_jump(u32 position, u32 target);
   void open_system_instructions(Frame& frame) const;
@@ -89,11 +97,20 @@ class Jit final : public TranslatedCode {
   Thunks thunks_;
   BlockCache blocks_;
   FaultSites faults_;
+  Translator translator_{{.thunks = thunks_, .faults = faults_, .options = options_}};
   Core* core_ = nullptr;
   const std::atomic<i64>* attention_ = nullptr;
   const std::atomic<bool>* pending_ = nullptr;
   std::array<std::atomic<Frame*>, kMaxFrames> frames_ = {};
   Statistics counts_;
+  // Branches between pages of the kernel, and their displacements before they were linked.
+  struct FarLink {
+    u32 branch;
+    i32 unlinked;
+  };
+  std::vector<FarLink> far_links_;
+  u64 far_epoch_ = 0;
+  u64 epoch_turn_ = 0;
 };
 
 void Jit::start_code() {
@@ -107,18 +124,20 @@ void Jit::start_code() {
 void Jit::clear() {
   ++counts_.clears;
   blocks_.clear();
+  far_links_.clear();
   faults_.clear();
   code_.clear();
   start_code();
   for (const std::atomic<Frame*>& known : frames_) {
-    if (Frame* frame = known.load()) frame->epochs = {};
+    Frame* frame = known.load();
+    if (frame == nullptr) continue;
+    for (JumpCache& jumps : frame->jumps) jumps.clear();
   }
 }
 
 void Jit::set_up(Frame& frame) {
   new (&frame) Frame();
   frame.tlb_mask = u64{kTlbEntries - 1} << kPageShift;
-  frame.page_mask = ~kPageOffsetMask;
   frame.jump_mask = JumpCache::kMask;
   frame.sign_mask = u64{1} << 63;
   frame.arithmetic_mask = x86::kArithmeticFlags;
@@ -129,6 +148,7 @@ void Jit::set_up(Frame& frame) {
   frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagReserved1);
   frame.pending = pending_;
   frame.state = &core_->state;
+  for (JumpCache& jumps : frame.jumps) jumps.reset();
   frame.host_mxcsr = kMxcsrMasks;
   frame.engine = reinterpret_cast<u64>(this);
   for (std::atomic<Frame*>& known : frames_) {
@@ -146,9 +166,16 @@ void Jit::check_epochs(Frame& frame) {
     const std::array<u64, 2> now = {core_->mmu.code_epoch(is_user, 0), core_->mmu.code_epoch(is_user, 1)};
     if (frame.epochs[mode] == now) continue;
     frame.epochs[mode] = now;
-    frame.jumps[mode].keys.fill(kEmptyKey);
-    frame.jumps[mode].keys[JumpCache::index(~kEmptyKey + 1)] = kEmptyKey - 1;
+    frame.jumps[mode].clear();
   }
+  // Epochs that look alike must not be taken for each other.
+  const u64 user_epoch = core_->mmu.code_epoch(true, 0);
+  if (user_epoch / (kEpochBits + 1) != epoch_turn_) {
+    epoch_turn_ = user_epoch / (kEpochBits + 1);
+    clear();
+  }
+  frame.user_epoch = user_epoch & kEpochBits;
+  frame.kernel_epoch = core_->mmu.code_epoch(false, 1) & kEpochBits;
 }
 
 Frame& Jit::prepare() {
@@ -161,6 +188,7 @@ Frame& Jit::prepare() {
   frame.exit_link = 0;  // of a branch that led elsewhere
   frame.go.store(1, std::memory_order_seq_cst);
   check_epochs(frame);
+  cut_far_links();
   frame.fs_base = state.segments[x86::kFs].base;
   frame.gs_base = state.segments[x86::kGs].base;
   frame.kernel_gs_base = state.kernel_gs_base;
@@ -244,7 +272,10 @@ Block* Jit::find_or_translate(u64 rip, AccessMode mode, bool may_clear) {
   const Translation translation = core_->mmu.translate_code(GuestVirt(rip), mode == kUser);
   if (!translation.is_valid) return nullptr;
   const BlockKey key{.rip = rip, .physical = translation.physical.value(), .mode = mode};
-  if (Block* block = blocks_.find(key)) return block;
+  if (Block* block = blocks_.find(key)) {
+    if (block->second_frame == Block::kNoFrame || renew_guard(*block)) return block;
+    drop(*block);
+  }
   if (!core_->memory.is_ram(translation.physical.page_base(), kPageSize)) return nullptr;
   if (is_full()) {
     if (!may_clear) return nullptr;
@@ -259,25 +290,107 @@ Block* Jit::translate(const BlockKey& key) {
   const CodeFrames::UserId user = core_->mmu.code_user();
   do code_frames.mark(frame_number, user);
   while (!code_frames.is_marked_by(frame_number, user));
-  const u8* bytes = core_->memory.host(GuestPhys(key.physical));
+  const u64 room = kPageSize - (key.physical & kPageOffsetMask);
+  Translator::Source source{.key = key, .code = {core_->memory.host(GuestPhys(key.physical)), room}};
+  u8 bytes[2 * ZYDIS_MAX_INSTRUCTION_LENGTH];
+  if (room < ZYDIS_MAX_INSTRUCTION_LENGTH && crosses_page(source.code)) add_next_page(source, bytes);
   const auto base = static_cast<u32>(code_.used());
   Assembler assembler(code_.room(), code_.executable(base));
-  const TranslationContext context{assembler, base, thunks_, blocks_, faults_, options_};
-  const Block block =
-      Translator(context, key).translate({bytes, kPageSize - (key.physical & kPageOffsetMask)});
+  Block block = translator_.translate(source, assembler, base);
   VERIFY(!assembler.is_full());
   code_.commit(assembler.position());
   ++counts_.translations;
-  return &blocks_.insert(block);
+  if (block.second_frame != Block::kNoFrame) write_guard(block);
+  return &blocks_.insert(block, [&](const Block& old) {
+    write_jump(old.direct, block.direct);
+    write_jump(old.entry, block.entry);
+  });
+}
+
+bool Jit::crosses_page(std::span<const u8> code) const {
+  Decoded decoded;
+  const InstructionDecoder decoder(8, true, options_.features);
+  return decoder.decode(code.data(), code.size(), 0, decoded) == InstructionDecoder::Status::kNeedsMore;
+}
+
+u64 Jit::frame_behind(const BlockKey& key) const {
+  const u64 next = (key.rip & ~kPageOffsetMask) + kPageSize;
+  if (!core_->is_canonical(next) || next >> 63 != key.rip >> 63) return Block::kNoFrame;
+  const Translation translation = core_->mmu.translate_code(GuestVirt(next), key.mode == kUser);
+  const GuestPhys page = translation.physical.page_base();
+  if (!translation.is_valid || !core_->memory.is_ram(page, kPageSize)) return Block::kNoFrame;
+  return page.page_number();
+}
+
+// For an instruction that reaches into the next page, of which nothing else is translated. Code of the lower
+// half that is not the user's is not worth it.
+void Jit::add_next_page(Translator::Source& source, std::span<u8> bytes) {
+  const BlockKey& key = source.key;
+  if (key.mode != kUser && key.rip >> 63 == 0) return;
+  const u64 next = frame_behind(key);
+  if (next == Block::kNoFrame || next == key.physical >> kPageShift) return;
+  CodeFrames& code_frames = core_->memory.code_frames();
+  const CodeFrames::UserId user = core_->mmu.code_user();
+  const u64 first = key.physical >> kPageShift;
+  do {
+    code_frames.mark(first, user);
+    code_frames.mark(next, user);
+  } while (!code_frames.is_marked_by(first, user) || !code_frames.is_marked_by(next, user));
+  std::ranges::copy(source.code, bytes.begin());
+  const u8* tail = core_->memory.host(GuestPhys(next << kPageShift));
+  std::copy_n(tail, ZYDIS_MAX_INSTRUCTION_LENGTH, bytes.begin() + static_cast<i64>(source.code.size()));
+  source.code = bytes.first(source.code.size() + ZYDIS_MAX_INSTRUCTION_LENGTH);
+  source.second_frame = next;
+}
+
+// False: the next page is another one now.
+bool Jit::renew_guard(const Block& block) {
+  if (frame_behind(block.key) != block.second_frame) return false;
+  write_guard(block);
+  return true;
+}
+
+void Jit::write_guard(const Block& block) {
+  const u64 half = block.key.rip >> 63;
+  const i32 epoch =
+      -static_cast<i32>(core_->mmu.code_epoch(half == 0, static_cast<unsigned>(half)) & kEpochBits);
+  std::memcpy(code_.writable(block.guard), &epoch, sizeof(epoch));
+}
+
+void Jit::drop(Block& block) {
+  block.is_dead = true;
+  kill(block);
 }
 
 // The branch whose displacement is at `place` leads to the block from now on.
 void Jit::link(u64 place, const Block& block) {
   ++counts_.links;
-  const auto branch = static_cast<u32>(place);
-  const bool is_backward = (place & kLinkIsBackward) != 0;
-  const auto distance = static_cast<i32>((is_backward ? block.entry : block.direct) - (branch + 4));
+  const auto branch = static_cast<u32>(place & ~kFarUserLink);
+  const bool is_user = (place & kFarUserLink) != 0;
+  const bool looks = is_user || (place & kLinkLooks) != 0;
+  if (is_user) {
+    // Before the branch: LEA's displacement, JRCXZ, JMP, an opcode.
+    const i32 epoch = -static_cast<i32>(core_->mmu.code_epoch(true, 0) & kEpochBits);
+    std::memcpy(code_.writable(branch - 9), &epoch, sizeof(epoch));
+  }
+  if ((place & kLinkIsFar) != 0) {
+    i32 unlinked;
+    std::memcpy(&unlinked, code_.writable(branch), sizeof(unlinked));
+    far_links_.push_back({branch, unlinked});
+  }
+  const auto distance = static_cast<i32>((looks ? block.entry : block.direct) - (branch + 4));
   std::memcpy(code_.writable(branch), &distance, sizeof(distance));
+}
+
+// What addresses of the kernel's code mean has changed.
+void Jit::cut_far_links() {
+  const u64 now = core_->mmu.code_epoch(false, 1);
+  if (now == far_epoch_) return;
+  far_epoch_ = now;
+  for (const FarLink& far : far_links_) {
+    std::memcpy(code_.writable(far.branch), &far.unlinked, sizeof(far.unlinked));
+  }
+  far_links_.clear();
 }
 
 void Jit::write_jump(u32 position, u32 target) {
@@ -294,31 +407,44 @@ void Jit::kill(const Block& block) {
   write_jump(block.entry, block.island);
 }
 
-u64 Jit::miss(Frame* frame, u64 address, u64 access) {
+u64 Jit::miss(Frame* frame, u64 address, u64 packed, const u8* return_address) {
   Jit& jit = *reinterpret_cast<Jit*>(frame->engine);
   Core& core = *jit.core_;
   ++jit.counts_.misses;
-  const unsigned size = access & 0xff;
-  const bool is_write = (access & 0x100) != 0;
-  const auto mode = static_cast<AccessMode>(access >> 16);
-  if ((address & kPageOffsetMask) > kPageSize - size || !core.is_canonical(address)) return 0;
-  core.mmu.fill(GuestVirt(address), is_write ? Access::kWrite : Access::kRead, mode);
-  const TlbTable& table = core.mmu.table(mode);
-  return (is_write ? table.write : table.read).find(address, size) != nullptr ? 1 : 0;
+  const Detail detail = Detail::unpack(packed);
+  const bool fits = (address & kPageOffsetMask) <= kPageSize - detail.size && core.is_canonical(address);
+  if (fits) {
+    core.mmu.fill(GuestVirt(address), detail.is_write ? Access::kWrite : Access::kRead, detail.mode);
+    const TlbTable& table = core.mmu.table(detail.mode);
+    if ((detail.is_write ? table.write : table.read).find(address, detail.size) != nullptr) return 1;
+  }
+  return jit.fail(*frame, detail, return_address);
 }
 
 // Puts the block into the jump cache; what cannot be found here is for the interpreter.
-u64 Jit::find(Frame* frame, u64 rip, u64 mode) {
+u64 Jit::find(Frame* frame, u64 rip, u64 packed, const u8* return_address) {
   Jit& jit = *reinterpret_cast<Jit*>(frame->engine);
   ++jit.counts_.finds;
-  if (!jit.options_.links || !jit.core_->is_canonical(rip)) return 0;
-  const Block* block = jit.find_or_translate(rip, static_cast<AccessMode>(mode), false);
-  if (block == nullptr) return 0;
-  frame->jumps[mode].insert(rip, jit.code_.executable(block->entry));
-  return 1;
+  const Detail detail = Detail::unpack(packed);
+  if (jit.options_.links && jit.core_->is_canonical(rip)) {
+    const Block* block = jit.find_or_translate(rip, detail.mode, false);
+    if (block != nullptr) {
+      frame->jumps[detail.mode].insert(rip, jit.code_.executable(block->entry));
+      return 1;
+    }
+  }
+  return jit.fail(*frame, detail, return_address);
 }
 
-u64 Jit::read_tsc(Frame* frame, u64, u64) {
+// The instruction that called is for the interpreter.
+u64 Jit::fail(Frame& frame, const Detail& detail, const u8* return_address) {
+  const Block& block = blocks_.at(static_cast<u32>(return_address - 1 - code_.executable(0)));
+  frame.exit_rip = block.key.rip + detail.offset;
+  if (options_.counts) frame.budget += detail.left;
+  return 0;
+}
+
+u64 Jit::read_tsc(Frame* frame, u64, u64, const u8*) {
   return reinterpret_cast<Jit*>(frame->engine)->core_->guest_tsc();
 }
 
