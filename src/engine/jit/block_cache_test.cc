@@ -10,8 +10,13 @@ struct Bench {
   BlockCache cache;
   std::vector<u64> dropped;  // RIPs
 
-  Block& insert(u64 rip, u64 physical, u32 bytes, AccessMode mode = kUser) {
-    return cache.insert({.key = {.rip = rip, .physical = physical, .mode = mode}, .bytes = bytes});
+  std::vector<u64> replaced;  // entries
+
+  Block& insert(u64 rip, u64 physical, u32 bytes, u64 second_frame = Block::kNoFrame) {
+    return cache.insert({.key = {.rip = rip, .physical = physical, .mode = kUser},
+                         .bytes = bytes,
+                         .second_frame = second_frame},
+                        [this](Block& block) { replaced.push_back(block.bytes); });
   }
   bool write(u64 address, u64 size) {
     return cache.drop_written(GuestPhys(address), size,
@@ -19,6 +24,7 @@ struct Bench {
   }
 };
 
+// Of user code.
 constexpr BlockKey key(u64 rip, u64 physical, AccessMode mode = kUser) { return {rip, physical, mode}; }
 
 TEST(BlockCache, FindsByAllOfTheKey) {
@@ -87,6 +93,28 @@ TEST(BlockCache, WriteToAFrameWithoutBlocksHoldsNothing) {
   EXPECT_FALSE(bench.write(0x7000, 4096));
 }
 
+TEST(BlockCache, WriteToTheSecondPageDropsTheBlock) {
+  Bench bench;
+  bench.insert(0x401ffe, 0x5ffe, 4, 9);
+  EXPECT_TRUE(bench.cache.holds(9));
+  EXPECT_FALSE(bench.write(0x9001, 1));
+  EXPECT_EQ(bench.dropped, std::vector<u64>{0x401ffe});
+  EXPECT_EQ(bench.cache.find(key(0x401ffe, 0x5ffe)), nullptr);
+}
+
+// The list of one frame must not break when the other's goes.
+TEST(BlockCache, BothFramesOfABlockMayGoOneAfterTheOther) {
+  Bench bench;
+  bench.insert(0x401ffe, 0x5ffe, 4, 6);
+  bench.insert(0x401000, 0x5000, 4);
+  bench.insert(0x402000, 0x6000, 4);
+  EXPECT_FALSE(bench.write(0x6000, 1));
+  EXPECT_FALSE(bench.write(0x5000, 1));
+  EXPECT_EQ(bench.dropped.size(), 3u);
+  EXPECT_FALSE(bench.cache.holds(5));
+  EXPECT_FALSE(bench.cache.holds(6));
+}
+
 TEST(BlockCache, DropAllLeavesNothing) {
   Bench bench;
   bench.insert(0x401000, 0x5000, 10);
@@ -104,6 +132,7 @@ TEST(BlockCache, NewBlockTakesTheDroppedOnesPlace) {
   bench.write(0x5000, 1);
   const Block& fresh = bench.insert(0x401000, 0x5000, 12);
   EXPECT_TRUE(old.is_dead);
+  EXPECT_EQ(bench.replaced, std::vector<u64>{10});
   EXPECT_EQ(bench.cache.find(key(0x401000, 0x5000)), &fresh);
 }
 
