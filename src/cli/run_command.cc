@@ -145,7 +145,7 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--pin", options.pin, "Host CPUs for the CPUs in turn, such as 0,2-5");
   run->add_option("--engine", options.engine, "auto, interp, jit or kvm");
   run->add_option("--switch-every", options.switch_every,
-                  "Change between interp and kvm after this many milliseconds, again and again");
+                  "Change to the next engine that works here after this many milliseconds, again and again");
   run->add_option("--cpu", options.machine.cpu_template,
                   "CPU template: host, x86-64-v2 or x86-64-v3, with changes such as ,+la57,-avx");
   for (const VirtioRow& row : virtio_rows()) {
@@ -173,7 +173,7 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--control", options.control,
                   "Take commands for the running machine, a line each, at unix:PATH");
   run->add_flag("--switchable", options.is_switchable,
-                "Prepare the machine for changes between interp and kvm by command");
+                "Prepare the machine for changes between all engines that work here, by command");
   run->add_flag("--gdb-wait", options.gdb_waits, "Start stopped, until gdb lets the machine run");
   return run;
 }
@@ -184,7 +184,7 @@ Result<int> run_machine(RunOptions& options) {
   config.boot.protocol = TRY(parse_boot_protocol(options.protocol));
   config.engine = TRY(parse_engine(options.engine));
   const u64 switch_period = TRY(parse_switch_period(options.switch_every));
-  // The control socket may ask for the other engine.
+  // The control socket may ask for another engine.
   config.is_switchable = switch_period != 0 || options.is_switchable;
   if (options.clock != "host" && options.clock != "instructions") {
     return fail_usage("--clock {}: give host or instructions", options.clock);

@@ -29,7 +29,7 @@ struct WriteStatistics {
 };
 // Goes on with another engine; a machine that cannot stays as it is.
 struct SwitchEngine {
-  std::optional<Engine> engine;  // nothing: the other one
+  std::optional<Engine> engine;  // nothing: the next one of those that can run the machine
 };
 
 // How much memory the guest should give to the host.

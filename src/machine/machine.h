@@ -49,7 +49,7 @@ struct MachineConfig {
   ClockSource clock = ClockSource::kHost;
   EngineChoice engine = EngineChoice::kAuto;
   bool counts_instructions = false;        // for run()'s limit; KVM does not count
-  bool is_switchable = false;              // KVM may be asked for while the machine runs
+  bool is_switchable = false;              // every engine may be asked for while the machine runs
   std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
 };
 
@@ -97,6 +97,9 @@ class Machine final : private MachineControl {
   // Goes on with another engine. Not from a vCPU's thread or with the device lock held; one thread at a time.
   Result<void> switch_engine(Engine engine);
   Engine engine() const { return engine_; }
+  // The engine that comes after the present one, of those that this machine can go on with; the present one
+  // when there is no other.
+  Engine next_engine() const;
 
   // The machine's state. Only while not running or paused. After a loader has failed, the machine is good for
   // nothing.
@@ -136,6 +139,7 @@ class Machine final : private MachineControl {
   Result<void> make_vcpus();
   std::unique_ptr<EngineVcpu> make_vcpu(MachineCpu& cpu, u32 apic_id);
   Result<void> make_event_loop();
+  Result<void> check_engine(Engine engine) const;
   void pump_console();
   void visit_vcpus(StateVisitor& visitor);
   void tsc_offsets_loaded();

@@ -335,11 +335,15 @@ std::vector<std::pair<std::string_view, u64>> Jit::statistics() const {
 
 namespace doppel {
 
+std::string_view missing_for_translator(const x86::FeatureSet& host) {
+  if (!host.has(x86::Feature::kAvx)) return "AVX";
+  return host.has(x86::Feature::kBmi2) ? "" : "BMI2";
+}
+
 Result<std::unique_ptr<TranslatedCode>> create_translator(const TranslatorConfig& config) {
-  const x86::FeatureSet host = x86::host_features();
-  if (!host.has(x86::Feature::kBmi2) || !host.has(x86::Feature::kAvx)) {
-    return fail("engine jit: this host's processor has no {}; use --engine interp",
-                host.has(x86::Feature::kAvx) ? "BMI2" : "AVX");
+  const std::string_view missing = missing_for_translator(x86::host_features());
+  if (!missing.empty()) {
+    return fail("engine jit: this host's processor has no {}; use --engine interp", missing);
   }
   return std::make_unique<jit::Jit>(config, TRY(CodeBuffer::create(config.cache_bytes)));
 }

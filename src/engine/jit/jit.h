@@ -18,7 +18,10 @@ struct TranslatorConfig {
   bool links_blocks = true;
 };
 
-// Fails where the host's processor lacks what translated code is made of (AVX, BMI2).
+// What translated code is made of and this processor lacks: AVX or BMI2; empty: nothing.
+std::string_view missing_for_translator(const x86::FeatureSet& host);
+
+// Fails where the host's processor lacks something.
 Result<std::unique_ptr<TranslatedCode>> create_translator(const TranslatorConfig& config);
 
 }  // namespace doppel
