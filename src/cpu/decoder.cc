@@ -77,7 +77,12 @@ InstructionDecoder::InstructionDecoder(u8 code_size, bool is_protected, const x8
 InstructionDecoder::Status InstructionDecoder::decode(const u8* bytes, u64 size, u64 offset,
                                                       Decoded& out) const {
   const u64 window = std::min<u64>(size, kMaxLength);
-  const ZyanStatus status = ZydisDecoderDecodeFull(decoder_, bytes, window, &out.instruction, out.operands);
+  ZydisDecoderContext context;
+  ZyanStatus status = ZydisDecoderDecodeInstruction(decoder_, &context, bytes, window, &out.instruction);
+  if (ZYAN_SUCCESS(status)) {
+    status = ZydisDecoderDecodeOperands(decoder_, &context, &out.instruction, out.operands,
+                                        out.instruction.operand_count);
+  }
   if (ZYAN_SUCCESS(status)) {
     // What else real mode lacks is not for the decoder to refuse, as most of it is not #UD.
     if (!is_protected_ && out.instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)

@@ -17,7 +17,7 @@ enum class Access : u8 { kRead, kWrite, kFetch };
 
 // Memory next to an address space's translation tables that an engine may use as it likes; what it needs for
 // every access lies at a fixed distance from them.
-inline constexpr u64 kEngineAreaBytes = 256 * kKiB;
+inline constexpr u64 kEngineAreaBytes = 512 * kKiB;
 struct alignas(kPageSize) EngineArea {
   std::array<u8, kEngineAreaBytes> bytes;
 };

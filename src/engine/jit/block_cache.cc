@@ -1,16 +1,36 @@
 // Lookup and insertion of blocks.
 #include "engine/jit/block_cache.h"
 
+#include <algorithm>
+
+#include "base/verify.h"
+
 namespace doppel::jit {
 
 Block* BlockCache::find(const BlockKey& key) const {
-  const auto found = by_key_.find(key);
-  return found == by_key_.end() ? nullptr : found->second;
+  for (Block* block = buckets_[bucket_of(key)]; block != nullptr; block = block->next_in_bucket) {
+    if (block->key == key) return block;
+  }
+  return nullptr;
+}
+
+void BlockCache::remove(Block& block) {
+  Block** link = &buckets_[bucket_of(block.key)];
+  while (*link != &block) link = &(*link)->next_in_bucket;
+  *link = block.next_in_bucket;
+}
+
+const Block& BlockCache::at(u32 position) const {
+  const auto found = std::ranges::upper_bound(blocks_, position, {}, &Block::end);
+  VERIFY(found != blocks_.end());
+  return *found;
 }
 
 Block& BlockCache::insert(const Block& block) {
   Block& kept = blocks_.emplace_back(block);
-  by_key_[kept.key] = &kept;
+  Block*& bucket = buckets_[bucket_of(kept.key)];
+  kept.next_in_bucket = bucket;
+  bucket = &kept;
   FrameBlocks& frame = frames_[kept.key.physical >> kPageShift];
   // At least one byte: also what could not be translated depends on what is there.
   frame.chunks |= chunk_mask(kept.key.physical & kPageOffsetMask, kept.bytes == 0 ? 1 : kept.bytes);
@@ -20,7 +40,7 @@ Block& BlockCache::insert(const Block& block) {
 }
 
 void BlockCache::clear() {
-  by_key_.clear();
+  std::ranges::fill(buckets_, nullptr);
   frames_.clear();
   blocks_.clear();
 }

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <unordered_map>
+#include <vector>
 
 #include "cpu/tlb.h"
 
@@ -17,12 +18,6 @@ struct BlockKey {
   bool operator==(const BlockKey&) const = default;
 };
 
-struct BlockKeyHash {
-  std::size_t operator()(const BlockKey& key) const {
-    return (key.rip ^ key.physical << 20 ^ u64{key.mode} << 61) * 0x9e3779b97f4a7c15 >> 20;
-  }
-};
-
 // A straight run of guest instructions on one page, with side exits. `entry` looks for attention first,
 // `direct` does not.
 struct Block {
@@ -35,6 +30,7 @@ struct Block {
   u32 end = 0;
   bool is_dead = false;
   Block* next_in_frame = nullptr;
+  Block* next_in_bucket = nullptr;
 };
 
 // Of one vCPU. Blocks stay where they are until clear(), dead ones too: their code leads back to the
@@ -52,6 +48,8 @@ class BlockCache {
   void drop_all(F on_drop);
   bool holds(u64 frame) const { return frames_.contains(frame); }
   u64 count() const { return blocks_.size(); }
+  // The block with code at that position of the code memory.
+  const Block& at(u32 position) const;
 
  private:
   // Which 64-byte chunks of a frame were translated.
@@ -59,12 +57,18 @@ class BlockCache {
     u64 chunks = 0;
     Block* first = nullptr;
   };
+  static constexpr unsigned kBuckets = 1u << 16;
+  static unsigned bucket_of(const BlockKey& key) {
+    const u64 mixed = key.rip ^ key.physical << 20 ^ u64{key.mode} << 61;
+    return static_cast<unsigned>(mixed * 0x9e3779b97f4a7c15 >> 48);
+  }
+  void remove(Block& block);
   static u64 chunk_mask(u64 start, u64 size);
   template <class F>
   void drop_frame(FrameBlocks& frame, F on_drop);
 
   std::deque<Block> blocks_;
-  std::unordered_map<BlockKey, Block*, BlockKeyHash> by_key_;
+  std::vector<Block*> buckets_ = std::vector<Block*>(kBuckets);
   std::unordered_map<u64, FrameBlocks> frames_;
 };
 
@@ -72,7 +76,7 @@ template <class F>
 void BlockCache::drop_frame(FrameBlocks& frame, F on_drop) {
   for (Block* block = frame.first; block != nullptr; block = block->next_in_frame) {
     block->is_dead = true;
-    by_key_.erase(block->key);
+    remove(*block);
     on_drop(*block);
   }
 }

@@ -18,19 +18,35 @@ enum class Leave : u64 {
 
 // Blocks by address, for indirect branches. `keys` are negated RIPs.
 struct JumpCache {
-  static constexpr unsigned kEntries = 4096;
-  // PEXT with this mask is the index.
-  static constexpr u64 kMask = 0x71ff;
+  static constexpr unsigned kEntries = 8192;
+  // PEXT with this mask is the index. Functions begin at multiples of 16, calls come closer together.
+  static constexpr u64 kMask = 0x7ff6;
   static constexpr unsigned index(u64 rip) {
-    return static_cast<unsigned>((rip & 0x1ff) | (rip >> 12 & 7) << 9);
+    return static_cast<unsigned>((rip >> 1 & 3) | (rip >> 4 & 0x7ff) << 2);
   }
   std::array<u64, kEntries> keys;
   std::array<u64, kEntries> codes;
+  std::array<u16, kEntries> used;  // entries that are not empty, if they are not more than that
+  unsigned used_count;
 
-  void clear() { keys.fill(0); }
+  // The key of no canonical address, or in the entry of that address, of another one.
+  static constexpr u64 empty_key(unsigned index) {
+    constexpr u64 kNowhere = 0xc000'0000'0000'0000;
+    return ~(kNowhere + (index == JumpCache::index(kNowhere) ? 2 : 0)) + 1;
+  }
+  void reset() {
+    for (unsigned i = 0; i < kEntries; ++i) keys[i] = empty_key(i);
+    used_count = 0;
+  }
+  void clear() {
+    for (unsigned i = 0; i < used_count; ++i) keys[used[i]] = empty_key(used[i]);
+    used_count = 0;
+  }
   void insert(u64 rip, const u8* code) {
-    keys[index(rip)] = ~rip + 1;
-    codes[index(rip)] = reinterpret_cast<u64>(code);
+    const unsigned at = index(rip);
+    if (keys[at] == empty_key(at)) used[used_count++] = static_cast<u16>(at);
+    keys[at] = ~rip + 1;
+    codes[at] = reinterpret_cast<u64>(code);
   }
 };
 

@@ -13,7 +13,6 @@
 namespace doppel::jit {
 namespace {
 
-constexpr u64 kEmptyKey = ~u64{0xc000'0000'0000'0000} + 1;  // no canonical address
 constexpr u32 kLargestBlock = 64 * kKiB;
 constexpr u32 kMxcsrMasks = 0x1f80;
 constexpr u64 kSysretFlags = 0x3c7fd7;  // that SYSRET takes from R11. SDM 2B
@@ -66,9 +65,10 @@ class Jit final : public TranslatedCode {
  private:
   static constexpr unsigned kMaxFrames = 16;
 
-  static u64 miss(Frame* frame, u64 address, u64 access);
-  static u64 find(Frame* frame, u64 rip, u64 mode);
-  static u64 read_tsc(Frame* frame, u64, u64);
+  static u64 miss(Frame* frame, u64 address, u64 detail, const u8* return_address);
+  static u64 find(Frame* frame, u64 rip, u64 detail, const u8* return_address);
+  u64 fail(Frame& frame, const Detail& detail, const u8* return_address);
+  static u64 read_tsc(Frame* frame, u64, u64, const u8*);
   void start_code();
   void clear();
   Frame& prepare();
@@ -78,6 +78,7 @@ class Jit final : public TranslatedCode {
   bool is_full() const { return code_.size() - code_.used() < kLargestBlock; }
   Block* translate(const BlockKey& key);
   void link(u64 place, const Block& block);
+  void cut_far_links();
   void kill(const Block& block);
   void write_jump(u32 position, u32 target);
   void open_system_instructions(Frame& frame) const;
@@ -89,11 +90,19 @@ class Jit final : public TranslatedCode {
   Thunks thunks_;
   BlockCache blocks_;
   FaultSites faults_;
+  Translator translator_{{.thunks = thunks_, .faults = faults_, .options = options_}};
   Core* core_ = nullptr;
   const std::atomic<i64>* attention_ = nullptr;
   const std::atomic<bool>* pending_ = nullptr;
   std::array<std::atomic<Frame*>, kMaxFrames> frames_ = {};
   Statistics counts_;
+  // Branches between pages of the kernel, and their displacements before they were linked.
+  struct FarLink {
+    u32 branch;
+    i32 unlinked;
+  };
+  std::vector<FarLink> far_links_;
+  u64 far_epoch_ = 0;
 };
 
 void Jit::start_code() {
@@ -107,11 +116,14 @@ void Jit::start_code() {
 void Jit::clear() {
   ++counts_.clears;
   blocks_.clear();
+  far_links_.clear();
   faults_.clear();
   code_.clear();
   start_code();
   for (const std::atomic<Frame*>& known : frames_) {
-    if (Frame* frame = known.load()) frame->epochs = {};
+    Frame* frame = known.load();
+    if (frame == nullptr) continue;
+    for (JumpCache& jumps : frame->jumps) jumps.clear();
   }
 }
 
@@ -129,6 +141,7 @@ void Jit::set_up(Frame& frame) {
   frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagReserved1);
   frame.pending = pending_;
   frame.state = &core_->state;
+  for (JumpCache& jumps : frame.jumps) jumps.reset();
   frame.host_mxcsr = kMxcsrMasks;
   frame.engine = reinterpret_cast<u64>(this);
   for (std::atomic<Frame*>& known : frames_) {
@@ -146,8 +159,7 @@ void Jit::check_epochs(Frame& frame) {
     const std::array<u64, 2> now = {core_->mmu.code_epoch(is_user, 0), core_->mmu.code_epoch(is_user, 1)};
     if (frame.epochs[mode] == now) continue;
     frame.epochs[mode] = now;
-    frame.jumps[mode].keys.fill(kEmptyKey);
-    frame.jumps[mode].keys[JumpCache::index(~kEmptyKey + 1)] = kEmptyKey - 1;
+    frame.jumps[mode].clear();
   }
 }
 
@@ -161,6 +173,7 @@ Frame& Jit::prepare() {
   frame.exit_link = 0;  // of a branch that led elsewhere
   frame.go.store(1, std::memory_order_seq_cst);
   check_epochs(frame);
+  cut_far_links();
   frame.fs_base = state.segments[x86::kFs].base;
   frame.gs_base = state.segments[x86::kGs].base;
   frame.kernel_gs_base = state.kernel_gs_base;
@@ -262,9 +275,8 @@ Block* Jit::translate(const BlockKey& key) {
   const u8* bytes = core_->memory.host(GuestPhys(key.physical));
   const auto base = static_cast<u32>(code_.used());
   Assembler assembler(code_.room(), code_.executable(base));
-  const TranslationContext context{assembler, base, thunks_, blocks_, faults_, options_};
   const Block block =
-      Translator(context, key).translate({bytes, kPageSize - (key.physical & kPageOffsetMask)});
+      translator_.translate(key, {bytes, kPageSize - (key.physical & kPageOffsetMask)}, assembler, base);
   VERIFY(!assembler.is_full());
   code_.commit(assembler.position());
   ++counts_.translations;
@@ -275,9 +287,25 @@ Block* Jit::translate(const BlockKey& key) {
 void Jit::link(u64 place, const Block& block) {
   ++counts_.links;
   const auto branch = static_cast<u32>(place);
-  const bool is_backward = (place & kLinkIsBackward) != 0;
-  const auto distance = static_cast<i32>((is_backward ? block.entry : block.direct) - (branch + 4));
+  const bool looks = (place & kLinkLooks) != 0;
+  if ((place & kLinkIsFar) != 0) {
+    i32 unlinked;
+    std::memcpy(&unlinked, code_.writable(branch), sizeof(unlinked));
+    far_links_.push_back({branch, unlinked});
+  }
+  const auto distance = static_cast<i32>((looks ? block.entry : block.direct) - (branch + 4));
   std::memcpy(code_.writable(branch), &distance, sizeof(distance));
+}
+
+// What addresses of the kernel's code mean has changed.
+void Jit::cut_far_links() {
+  const u64 now = core_->mmu.code_epoch(false, 1);
+  if (now == far_epoch_) return;
+  far_epoch_ = now;
+  for (const FarLink& far : far_links_) {
+    std::memcpy(code_.writable(far.branch), &far.unlinked, sizeof(far.unlinked));
+  }
+  far_links_.clear();
 }
 
 void Jit::write_jump(u32 position, u32 target) {
@@ -294,31 +322,44 @@ void Jit::kill(const Block& block) {
   write_jump(block.entry, block.island);
 }
 
-u64 Jit::miss(Frame* frame, u64 address, u64 access) {
+u64 Jit::miss(Frame* frame, u64 address, u64 packed, const u8* return_address) {
   Jit& jit = *reinterpret_cast<Jit*>(frame->engine);
   Core& core = *jit.core_;
   ++jit.counts_.misses;
-  const unsigned size = access & 0xff;
-  const bool is_write = (access & 0x100) != 0;
-  const auto mode = static_cast<AccessMode>(access >> 16);
-  if ((address & kPageOffsetMask) > kPageSize - size || !core.is_canonical(address)) return 0;
-  core.mmu.fill(GuestVirt(address), is_write ? Access::kWrite : Access::kRead, mode);
-  const TlbTable& table = core.mmu.table(mode);
-  return (is_write ? table.write : table.read).find(address, size) != nullptr ? 1 : 0;
+  const Detail detail = Detail::unpack(packed);
+  const bool fits = (address & kPageOffsetMask) <= kPageSize - detail.size && core.is_canonical(address);
+  if (fits) {
+    core.mmu.fill(GuestVirt(address), detail.is_write ? Access::kWrite : Access::kRead, detail.mode);
+    const TlbTable& table = core.mmu.table(detail.mode);
+    if ((detail.is_write ? table.write : table.read).find(address, detail.size) != nullptr) return 1;
+  }
+  return jit.fail(*frame, detail, return_address);
 }
 
 // Puts the block into the jump cache; what cannot be found here is for the interpreter.
-u64 Jit::find(Frame* frame, u64 rip, u64 mode) {
+u64 Jit::find(Frame* frame, u64 rip, u64 packed, const u8* return_address) {
   Jit& jit = *reinterpret_cast<Jit*>(frame->engine);
   ++jit.counts_.finds;
-  if (!jit.options_.links || !jit.core_->is_canonical(rip)) return 0;
-  const Block* block = jit.find_or_translate(rip, static_cast<AccessMode>(mode), false);
-  if (block == nullptr) return 0;
-  frame->jumps[mode].insert(rip, jit.code_.executable(block->entry));
-  return 1;
+  const Detail detail = Detail::unpack(packed);
+  if (jit.options_.links && jit.core_->is_canonical(rip)) {
+    const Block* block = jit.find_or_translate(rip, detail.mode, false);
+    if (block != nullptr) {
+      frame->jumps[detail.mode].insert(rip, jit.code_.executable(block->entry));
+      return 1;
+    }
+  }
+  return jit.fail(*frame, detail, return_address);
 }
 
-u64 Jit::read_tsc(Frame* frame, u64, u64) {
+// The instruction that called is for the interpreter.
+u64 Jit::fail(Frame& frame, const Detail& detail, const u8* return_address) {
+  const Block& block = blocks_.at(static_cast<u32>(return_address - 1 - code_.executable(0)));
+  frame.exit_rip = block.key.rip + detail.offset;
+  if (options_.counts) frame.budget += detail.left;
+  return 0;
+}
+
+u64 Jit::read_tsc(Frame* frame, u64, u64, const u8*) {
   return reinterpret_cast<Jit*>(frame->engine)->core_->guest_tsc();
 }
 

@@ -120,7 +120,7 @@ const u8* emit_leave_for(Assembler& a, Leave reason, const u8* leave) {
 }
 
 // Stack below the frame: return address, flags, registers.
-const u8* emit_function(Assembler& a, Function function) {
+const u8* emit_function(Assembler& a, Function function, const u8* leave_to_interpret) {
   const u8* start = a.here();
   constexpr unsigned kDepth = 8 * (2 + std::size(kCallerSaved));
   a.byte(0x9c);  // pushfq
@@ -129,6 +129,7 @@ const u8* emit_function(Assembler& a, Function function) {
   save_vectors(a, kDepth);
   a.lea(x86::kRdi, frame_field(0, kDepth));
   a.move(x86::kRsi, kAddress);
+  a.load(x86::kRcx, {.base = x86::kRsp, .displacement = kDepth - 8});
   a.move(x86::kRax, x86::kRsp);
   a.load(x86::kRsp, frame_field(offsetof(Frame, host_rsp), kDepth));
   // The host's stack is 8 bytes off a multiple of 16 after six pushes and a return address.
@@ -146,7 +147,16 @@ const u8* emit_function(Assembler& a, Function function) {
   for (unsigned i = std::size(kCallerSaved); i-- > 0;) pop(a, kCallerSaved[i]);
   a.byte(0x9d);  // popfq
   a.load(kTest, frame_field(offsetof(Frame, saved_rsp), 8));
-  a.byte(0xc3);
+  if (leave_to_interpret != nullptr) {
+    const u32 failed = a.jump_if_zero();
+    a.byte(0xc3);
+    a.bind_short(failed);
+    a.lea(x86::kRsp, Memory{.base = x86::kRsp, .displacement = 8});
+    a.load(kAddress, in_frame(offsetof(Frame, exit_rip)));
+    a.jump_to(leave_to_interpret);
+  } else {
+    a.byte(0xc3);
+  }
   return start;
 }
 
@@ -181,9 +191,9 @@ Thunks emit_thunks(Assembler& a, const Functions& functions) {
   thunks.leave_to_look = emit_leave_for(a, Leave::kLook, leave);
   thunks.leave_to_interpret = emit_leave_for(a, Leave::kInterpret, leave);
   thunks.leave_for_budget = emit_leave_for(a, Leave::kBudget, leave);
-  thunks.miss = emit_function(a, functions.miss);
-  thunks.find = emit_function(a, functions.find);
-  thunks.tsc = emit_function(a, functions.tsc);
+  thunks.miss = emit_function(a, functions.miss, thunks.leave_to_interpret);
+  thunks.find = emit_function(a, functions.find, thunks.leave_to_interpret);
+  thunks.tsc = emit_function(a, functions.tsc, nullptr);
   for (unsigned kind = 0; kind < 2; ++kind) {
     thunks.load_vectors[kind] = emit_load_vectors(a, kind, thunks.leave_to_interpret);
   }

@@ -5,19 +5,35 @@
 
 namespace doppel::jit {
 
-// C++ called in the middle of translated code: what was in kAddress and kTest; the result comes back in
-// kTest. Guest registers are where they are, not in the state.
-using Function = u64 (*)(Frame* frame, u64 address, u64 argument);
+// C++ called in the middle of translated code: what was in kAddress and kTest, and where the call returns to;
+// the result comes back in kTest. Guest registers are where they are, not in the state.
+using Function = u64 (*)(Frame* frame, u64 address, u64 argument, const u8* return_address);
 struct Functions {
-  Function miss;  // an access found no translation: address, describe_access(); 0: it will not go this way
-  Function find;  // a jump cache has no block: RIP; 0: for the interpreter
+  // These leave, to interpret the instruction at Frame::exit_rip, when they return zero.
+  Function miss;  // an access found no translation
+  Function find;  // a jump cache has no block
   Function tsc;   // RDTSC
 };
 
-// Access descriptor of a miss: size in bytes, writing or not, access mode.
-constexpr u32 describe_access(unsigned size, bool is_write, AccessMode mode) {
-  return size | (is_write ? 0x100u : 0u) | static_cast<u32>(mode) << 16;
-}
+// The argument of miss and find: the instruction, and its access or the mode of the code to find.
+struct Detail {
+  unsigned size = 0;  // of the access, in bytes
+  bool is_write = false;
+  AccessMode mode = kSupervisor;
+  unsigned offset = 0;  // of the instruction from the start of its block
+  unsigned left = 0;    // instructions of the block from this one on
+
+  constexpr u32 pack() const {
+    return size | (is_write ? 0x100u : 0u) | static_cast<u32>(mode) << 9 | offset << 11 | left << 23;
+  }
+  static constexpr Detail unpack(u64 packed) {
+    return {.size = static_cast<unsigned>(packed & 0xff),
+            .is_write = (packed & 0x100) != 0,
+            .mode = static_cast<AccessMode>(packed >> 9 & 3),
+            .offset = static_cast<unsigned>(packed >> 11 & 0xfff),
+            .left = static_cast<unsigned>(packed >> 23 & 0x1ff)};
+  }
+};
 
 // Generated once, at the start of the code memory.
 struct Thunks {

@@ -16,24 +16,24 @@ bool is_sign_extended(u64 value) {
 void Translator::emit_push(const Item& item) {
   const ZydisDecodedOperand& operand = item.decoded.operand(0);
   if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
-    a_.load(kTest, emit_operand(item, operand));
-    a_.store(in_frame(offsetof(Frame, scratch)), kTest);
+    assembler_->load(kTest, emit_operand(item, operand));
+    assembler_->store(in_frame(offsetof(Frame, scratch)), kTest);
   }
-  a_.lea(kAddress, below(8));
+  assembler_->lea(kAddress, below(8));
   const Memory place = emit_access(item, kAddress, 8, true);
   if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-    a_.op(true, {0xc7}, 0, place);
-    a_.word32(static_cast<u32>(operand.imm.value.s));
+    assembler_->op(true, {0xc7}, 0, place);
+    assembler_->word32(static_cast<u32>(operand.imm.value.s));
   } else if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
-    a_.load(kTest, in_frame(offsetof(Frame, scratch)));
-    a_.store(place, kTest);
+    assembler_->load(kTest, in_frame(offsetof(Frame, scratch)));
+    assembler_->store(place, kTest);
   } else {
     const unsigned guest = guest_number(operand.reg.value);
     Host host = host_register(guest);
     if (host == kInFrame) load_guest(host = kTest, guest);
-    a_.store(place, host);
+    assembler_->store(place, host);
   }
-  a_.move(kGuestRsp, kAddress);
+  assembler_->move(kGuestRsp, kAddress);
 }
 
 void Translator::emit_pop(const Item& item) {
@@ -41,37 +41,37 @@ void Translator::emit_pop(const Item& item) {
   const Memory place = emit_access(item, kGuestRsp, 8, false);
   const Host host = host_register(guest);
   if (guest == x86::kRsp) {
-    a_.load(kGuestRsp, place);
+    assembler_->load(kGuestRsp, place);
     return;
   }
   if (host == kInFrame) {
-    a_.load(kTest, place);
+    assembler_->load(kTest, place);
     store_guest(guest, kTest);
   } else {
-    a_.load(host, place);
+    assembler_->load(host, place);
   }
-  a_.lea(kGuestRsp, above(8));
+  assembler_->lea(kGuestRsp, above(8));
 }
 
 void Translator::emit_leave(const Item& item) {
   const Memory place = emit_access(item, x86::kRbp, 8, false);
-  a_.load(kTest, place);
-  a_.lea(kGuestRsp, {.base = x86::kRbp, .displacement = 8});
-  a_.move(x86::kRbp, kTest);
+  assembler_->load(kTest, place);
+  assembler_->lea(kGuestRsp, {.base = x86::kRbp, .displacement = 8});
+  assembler_->move(x86::kRbp, kTest);
 }
 
 // The return address goes onto the guest's stack.
 void Translator::emit_push_return(const Item& item) {
-  a_.lea(kAddress, below(8));
+  assembler_->lea(kAddress, below(8));
   const Memory place = emit_access(item, kAddress, 8, true);
   if (is_sign_extended(item.next())) {
-    a_.op(true, {0xc7}, 0, place);
-    a_.word32(static_cast<u32>(item.next()));
+    assembler_->op(true, {0xc7}, 0, place);
+    assembler_->word32(static_cast<u32>(item.next()));
   } else {
-    a_.set(kTest, item.next());
-    a_.store(place, kTest);
+    assembler_->set(kTest, item.next());
+    assembler_->store(place, kTest);
   }
-  a_.move(kGuestRsp, kAddress);
+  assembler_->move(kGuestRsp, kAddress);
 }
 
 void Translator::emit_call(const Item& item) {
@@ -82,37 +82,36 @@ void Translator::emit_call(const Item& item) {
 // Goes on with the entry's index in kAddend when the block at kAddress is known; else the interpreter does
 // the branch, with its checks of the target.
 void Translator::emit_lookup(const Item& item) {
-  const u32 retry = a_.position();
-  a_.pext(kAddend, kAddress, in_frame(offsetof(Frame, jump_mask)));
-  a_.load(
+  const u32 retry = assembler_->position();
+  assembler_->pext(kAddend, kAddress, in_frame(offsetof(Frame, jump_mask)));
+  assembler_->load(
       kTest,
       {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(key_.mode, false)});
-  a_.lea(kTest, {.base = kTest, .index = kAddress});
-  const u32 hit = a_.jump_if_zero();
-  const u32 miss = a_.jump();
-  a_.bind_short(hit);
-  detours_.push_back({.aside = Aside::kFind,
-                      .branch = miss,
-                      .retry = retry,
-                      .rip = item.rip,
-                      .access = 0,
-                      .address = kAddress});
+  assembler_->lea(kTest, {.base = kTest, .index = kAddress});
+  const u32 hit = assembler_->jump_if_zero();
+  const u32 miss = assembler_->jump();
+  assembler_->bind_short(hit);
+  const Detail detail{.mode = key_.mode,
+                      .offset = static_cast<unsigned>(item.rip - key_.rip),
+                      .left = left_from(item.rip)};
+  detours_.push_back(
+      {.aside = Aside::kFind, .branch = miss, .retry = retry, .rip = item.rip, .detail = detail.pack()});
 }
 
 void Translator::emit_return(const Item& item) {
   const Memory place = emit_access(item, kGuestRsp, 8, false);
-  a_.load(kAddress, place);
+  assembler_->load(kAddress, place);
   emit_lookup(item);
   const ZydisDecodedOperand& operand = item.decoded.operand(0);
   const bool pops = operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  a_.lea(kGuestRsp, above(8 + (pops ? static_cast<i32>(operand.imm.value.u) : 0)));
-  a_.jump_memory(code_of(kAddend));
+  assembler_->lea(kGuestRsp, above(8 + (pops ? static_cast<i32>(operand.imm.value.u) : 0)));
+  assembler_->jump_memory(code_of(kAddend));
 }
 
 void Translator::emit_load_target(const Item& item) {
   const ZydisDecodedOperand& operand = item.decoded.operand(0);
   if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
-    a_.load(kAddress, emit_operand(item, operand));
+    assembler_->load(kAddress, emit_operand(item, operand));
   } else {
     load_guest(kAddress, guest_number(operand.reg.value));
   }
@@ -122,48 +121,39 @@ void Translator::emit_indirect(const Item& item) {
   emit_load_target(item);
   emit_lookup(item);
   if (item.classified.kind == Kind::kJumpIndirect) {
-    a_.jump_memory(code_of(kAddend));
+    assembler_->jump_memory(code_of(kAddend));
     return;
   }
-  a_.load(kTest, code_of(kAddend));
-  a_.store(in_frame(offsetof(Frame, scratch) + 8), kTest);
+  assembler_->load(kTest, code_of(kAddend));
+  assembler_->store(in_frame(offsetof(Frame, scratch) + 8), kTest);
   emit_push_return(item);
-  a_.jump_memory(in_frame(offsetof(Frame, scratch) + 8));
+  assembler_->jump_memory(in_frame(offsetof(Frame, scratch) + 8));
 }
 
 // Jcc: the opcode's low bits are the condition, in the short and in the long form.
 void Translator::emit_jump_if(const Item& item) {
   const u64 target = item.next() + static_cast<u64>(item.decoded.operand(0).imm.value.s);
-  bind_target(a_.jump_if(item.decoded.instruction.opcode & 0xf), target, item.rip);
+  bind_target(assembler_->jump_if(item.decoded.instruction.opcode & 0xf), target, item.rip);
 }
 
 // Where a branch leads, from now on or once it has been taken.
 void Translator::bind_target(u32 branch, u64 target, u64 from) {
-  if (!is_same_page(target) || !options_.links) {
-    detours_.push_back({.aside = Aside::kLook,
-                        .branch = branch,
-                        .retry = 0,
-                        .rip = target,
-                        .access = 0,
-                        .address = kAddress});
+  if (!is_linkable(target)) {
+    detours_.push_back({.aside = Aside::kLook, .branch = branch, .rip = target});
     return;
   }
-  const bool is_backward = target <= from;
   if (target == key_.rip && next_mode_ == key_.mode) {
-    a_.bind_to(branch, a_.at(entry_));
+    assembler_->bind_to(branch, assembler_->at(entry_));
     return;
   }
-  detours_.push_back({.aside = Aside::kLink,
-                      .branch = branch,
-                      .retry = 0,
-                      .rip = target,
-                      .access = is_backward ? 1u : 0u,
-                      .address = kAddress});
+  const bool is_far = !is_same_page(target);
+  const u64 link = (is_far || target <= from ? kLinkLooks : 0) | (is_far ? kLinkIsFar : 0);
+  detours_.push_back({.aside = Aside::kLink, .branch = branch, .rip = target, .link = link});
 }
 
 void Translator::go_to(u64 target, u64 from) {
-  if (is_same_page(target) && options_.links) {
-    bind_target(a_.jump(), target, from);
+  if (is_linkable(target)) {
+    bind_target(assembler_->jump(), target, from);
   } else {
     emit_look_for(target, next_mode_);
   }
@@ -172,14 +162,14 @@ void Translator::go_to(u64 target, u64 from) {
 // To another page: what its address means depends on the address space, so the jump cache decides.
 void Translator::emit_look_for(u64 target, AccessMode mode) {
   const auto entry = static_cast<i32>(JumpCache::index(target) * 8);
-  a_.set(kAddress, target);
-  if (!options_.links) return a_.jump_to(thunks_.leave_to_look);
-  a_.load(kTest, in_frame(static_cast<u64>(jump_offset(mode, false) + entry)));
-  a_.lea(kTest, {.base = kTest, .index = kAddress});
-  const u32 hit = a_.jump_if_zero();
-  a_.jump_to(thunks_.leave_to_look);
-  a_.bind_short(hit);
-  a_.jump_memory(in_frame(static_cast<u64>(jump_offset(mode, true) + entry)));
+  assembler_->set(kAddress, target);
+  if (!options_.links) return assembler_->jump_to(thunks_.leave_to_look);
+  assembler_->load(kTest, in_frame(static_cast<u64>(jump_offset(mode, false) + entry)));
+  assembler_->lea(kTest, {.base = kTest, .index = kAddress});
+  const u32 hit = assembler_->jump_if_zero();
+  assembler_->jump_to(thunks_.leave_to_look);
+  assembler_->bind_short(hit);
+  assembler_->jump_memory(in_frame(static_cast<u64>(jump_offset(mode, true) + entry)));
 }
 
 }  // namespace doppel::jit

@@ -7,18 +7,18 @@ namespace doppel::jit {
 void Translator::load_guest(Host to, unsigned guest) {
   const Host host = host_register(guest);
   if (host == kInFrame) {
-    a_.load(to, guest_slot(guest));
+    assembler_->load(to, guest_slot(guest));
   } else {
-    a_.move(to, host);
+    assembler_->move(to, host);
   }
 }
 
 void Translator::store_guest(unsigned guest, Host from) {
   const Host host = host_register(guest);
   if (host == kInFrame) {
-    a_.store(guest_slot(guest), from);
+    assembler_->store(guest_slot(guest), from);
   } else {
-    a_.move(host, from);
+    assembler_->move(host, from);
   }
 }
 
@@ -28,7 +28,7 @@ void Translator::emit_lea_of(const Item& item, const ZydisDecodedOperand& operan
   const bool is_short = item.decoded.instruction.address_width == 32;
   if (mem.base == ZYDIS_REGISTER_RIP || mem.base == ZYDIS_REGISTER_EIP) {
     const u64 address = item.next() + static_cast<u64>(mem.disp.value);
-    a_.set(to, is_short || !is_wide ? address & 0xffffffff : address);
+    assembler_->set(to, is_short || !is_wide ? address & 0xffffffff : address);
     return;
   }
   Memory address{.displacement = static_cast<i32>(mem.disp.value)};
@@ -44,18 +44,18 @@ void Translator::emit_lea_of(const Item& item, const ZydisDecodedOperand& operan
   if (address.base == Memory::kNone) {
     if (address.index == Memory::kNone) {
       const u64 value = static_cast<u64>(static_cast<i64>(address.displacement));
-      a_.set(to, is_short || !is_wide ? value & 0xffffffff : value);
+      assembler_->set(to, is_short || !is_wide ? value & 0xffffffff : value);
       return;
     }
     // Without a base the encoding has a 32-bit displacement and no more; scaled by 1 it is the base.
     if (address.scale == 0) {
       address.base = std::exchange(address.index, Memory::kNone);
     } else {
-      a_.set(kAddress, 0);
+      assembler_->set(kAddress, 0);
       address.base = kAddress;
     }
   }
-  a_.op(is_wide && !is_short, {0x8d}, to, address);
+  assembler_->op(is_wide && !is_short, {0x8d}, to, address);
 }
 
 // The register with the linear address: kAddress, or the guest's own where nothing is to be computed.
@@ -71,9 +71,9 @@ Host Translator::emit_address(const Item& item, const ZydisDecodedOperand& opera
   }
   emit_lea_of(item, operand, kAddress, true);
   if (has_segment) {
-    a_.load(kTest,
+    assembler_->load(kTest,
             in_frame(mem.segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_base) : offsetof(Frame, gs_base)));
-    a_.lea(kAddress, {.base = kAddress, .index = kTest});
+    assembler_->lea(kAddress, {.base = kAddress, .index = kTest});
   }
   return kAddress;
 }
@@ -81,26 +81,31 @@ Host Translator::emit_address(const Item& item, const ZydisDecodedOperand& opera
 // Leaves flags alone: the difference to the tag is a page offset with room for the access, which PEXT with
 // the page mask turns into zero, exactly when the entry is right.
 Memory Translator::emit_access(const Item& item, Host address, unsigned size, bool is_write) {
-  const u32 retry = a_.position();
-  a_.pext(kAddend, address, in_frame(offsetof(Frame, tlb_mask)));
+  const u32 retry = assembler_->position();
+  assembler_->pext(kAddend, address, in_frame(offsetof(Frame, tlb_mask)));
   Memory entry{.base = kFrameRegister,
                .index = kAddend,
                .scale = 3,
                .displacement = table_offset(key_.mode, is_write, false)};
-  a_.load(kTest, entry);
-  a_.lea(kTest, {.base = address, .index = kTest, .displacement = static_cast<i32>(size - 1)});
-  a_.pext(kTest, kTest, in_frame(offsetof(Frame, page_mask)));
-  const u32 hit = a_.jump_if_zero();
-  const u32 miss = a_.jump();
-  a_.bind_short(hit);
+  assembler_->load(kTest, entry);
+  assembler_->lea(kTest, {.base = address, .index = kTest, .displacement = static_cast<i32>(size - 1)});
+  assembler_->pext(kTest, kTest, in_frame(offsetof(Frame, page_mask)));
+  const u32 hit = assembler_->jump_if_zero();
+  const u32 miss = assembler_->jump();
+  assembler_->bind_short(hit);
+  const Detail detail{.size = size,
+                      .is_write = is_write,
+                      .mode = key_.mode,
+                      .offset = static_cast<unsigned>(item.rip - key_.rip),
+                      .left = left_from(item.rip)};
   detours_.push_back({.aside = Aside::kMiss,
                       .branch = miss,
                       .retry = retry,
                       .rip = item.rip,
-                      .access = describe_access(size, is_write, key_.mode),
+                      .detail = detail.pack(),
                       .address = address});
   entry.displacement = table_offset(key_.mode, is_write, true);
-  a_.load(kAddend, entry);
+  assembler_->load(kAddend, entry);
   return {.base = address, .index = kAddend};
 }
 

@@ -180,10 +180,10 @@ void Translator::emit_operation(const Item& item, const Operand* memory, Memory 
   if (memory != nullptr) {
     const unsigned needed = Assignment::scratch_needed(decoded) + (rcx != nullptr ? 1 : 0);
     if (has_high) {
-      a_.lea(kTest, place);
+      assembler_->lea(kTest, place);
       place = {.base = kTest};
     } else if (needed > 1) {
-      a_.lea(kAddress, place);
+      assembler_->lea(kAddress, place);
       place = {.base = kAddress};
     }
   }
@@ -196,15 +196,15 @@ void Translator::emit_operation(const Item& item, const Operand* memory, Memory 
   for (const auto& entry : assignment.entries()) {
     if (entry.loads) load_guest(entry.host, entry.guest);
   }
-  if (rcx != nullptr && (is_read(*rcx) || keeps_part(*rcx))) a_.move(kTest, kGuestRcx);
+  if (rcx != nullptr && (is_read(*rcx) || keeps_part(*rcx))) assembler_->move(kTest, kGuestRcx);
 
   const Registers registers = assign(decoded, assignment, has_high);
-  if (item.classified.may_fault) fault_places_.push_back({a_.position(), item.rip});
+  if (item.classified.may_fault) fault_places_.push_back({assembler_->position(), item.rip});
   emit_encoded(decoded, registers, memory != nullptr ? &place : nullptr);
   for (const auto& entry : assignment.entries()) {
     if (entry.stores) store_guest(entry.guest, entry.host);
   }
-  if (rcx != nullptr && is_written(*rcx)) a_.move(kGuestRcx, kTest);
+  if (rcx != nullptr && is_written(*rcx)) assembler_->move(kGuestRcx, kTest);
 }
 
 void Translator::emit_lea(const Item& item) {
@@ -220,8 +220,8 @@ void Translator::emit_lea(const Item& item) {
   emit_lea_of(item, decoded.operand(1), kAddress, is_wide);
   if (to.size == 16) {
     load_guest(kTest, guest);
-    a_.byte(0x66);
-    a_.op(false, {0x89}, kAddress, kTest);
+    assembler_->byte(0x66);
+    assembler_->op(false, {0x89}, kAddress, kTest);
     store_guest(guest, kTest);
   } else {
     store_guest(guest, kAddress);
@@ -260,30 +260,30 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
   const unsigned b = extension(base);
   if (instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
     const auto& vex = instruction.raw.vex;
-    a_.bytes({0xc4, (r ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | vex.m_mmmm,
+    assembler_->bytes({0xc4, (r ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | vex.m_mmmm,
               unsigned{vex.W} << 7 | (~registers.vvvv & 0xfu) << 3 | unsigned{vex.L} << 2 | vex.pp,
               instruction.opcode});
   } else {
-    put_prefixes(a_, instruction);
+    put_prefixes(*assembler_, instruction);
     const unsigned rex = 0x40u | unsigned{instruction.raw.rex.W} << 3 | r << 2 | x << 1 | b;
     VERIFY(!registers.has_high || rex == 0x40);
-    if (rex != 0x40 || registers.needs_rex) a_.byte(rex);
-    put_opcode_map(a_, instruction);
+    if (rex != 0x40 || registers.needs_rex) assembler_->byte(rex);
+    put_opcode_map(*assembler_, instruction);
     // A register in the opcode's low bits.
     const bool is_opcode_register =
         !has_modrm && decoded.operand(0).type == ZYDIS_OPERAND_TYPE_REGISTER &&
         (decoded.operand(0).encoding == ZYDIS_OPERAND_ENCODING_OPCODE ||
          (instruction.operand_count > 1 && decoded.operand(1).encoding == ZYDIS_OPERAND_ENCODING_OPCODE));
-    a_.byte(is_opcode_register ? (instruction.opcode & 0xf8u) | (registers.rm & 7) : instruction.opcode);
+    assembler_->byte(is_opcode_register ? (instruction.opcode & 0xf8u) | (registers.rm & 7) : instruction.opcode);
   }
   if (has_modrm) {
     if (memory != nullptr) {
-      a_.modrm(registers.reg, *memory);
+      assembler_->modrm(registers.reg, *memory);
     } else {
-      a_.byte(0xc0u | (registers.reg & 7) << 3 | (registers.rm & 7));
+      assembler_->byte(0xc0u | (registers.reg & 7) << 3 | (registers.rm & 7));
     }
   }
-  a_.bytes(immediate_bytes(decoded));
+  assembler_->bytes(immediate_bytes(decoded));
 }
 
 }  // namespace doppel::jit

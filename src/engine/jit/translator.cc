@@ -5,22 +5,18 @@
 
 namespace doppel::jit {
 
-Translator::Translator(const TranslationContext& context, const BlockKey& key)
-    : a_(context.assembler),
-      base_(context.base),
-      thunks_(context.thunks),
-      blocks_(context.blocks),
+Translator::Translator(const TranslationContext& context)
+    : thunks_(context.thunks),
       faults_(context.faults),
       options_(context.options),
-      key_(key),
-      next_mode_(key.mode) {}
+      items_(std::make_unique_for_overwrite<Item[]>(context.options.instructions)) {}
 
 void Translator::decode(std::span<const u8> code) {
   const InstructionDecoder decoder(8, true, options_.features);
-  items_.reserve(16);
+  item_count_ = 0;
   u64 offset = 0;
-  while (items_.size() < options_.instructions && offset < code.size()) {
-    Item& item = items_.emplace_back();
+  while (item_count_ < options_.instructions && offset < code.size()) {
+    Item& item = items_[item_count_++];
     const auto status = decoder.decode(code.data() + offset, code.size() - offset, offset, item.decoded);
     item.rip = key_.rip + offset;
     if (status != InstructionDecoder::Status::kOk) {
@@ -43,19 +39,25 @@ void Translator::decode(std::span<const u8> code) {
   end_rip_ = key_.rip + offset;
 }
 
-Block Translator::translate(std::span<const u8> code) {
+Block Translator::translate(const BlockKey& key, std::span<const u8> code, Assembler& assembler, u32 base) {
+  assembler_ = &assembler;
+  base_ = base;
+  key_ = key;
+  next_mode_ = key.mode;
+  detours_.clear();
+  fault_places_.clear();
   decode(code);
   Block block{.key = key_, .bytes = static_cast<u32>(end_rip_ - key_.rip)};
-  block.instructions = static_cast<u32>(items_.size());
+  block.instructions = static_cast<u32>(item_count_);
   emit_head(block);
   if (options_.counts) charge();
   bool is_open = true;
-  for (const Item& item : items_) {
+  for (const Item& item : items()) {
     is_open = emit_item(item);
     if (!is_open) break;
   }
   // A serializing instruction looks for attention, as another CPU may have changed what follows.
-  const bool polls = items_.back().classified.kind == Kind::kSerialize;
+  const bool polls = items_[item_count_ - 1].classified.kind == Kind::kSerialize;
   if (is_open) go_to(end_rip_, polls ? end_rip_ : end_rip_ - 1);
   emit_detours();
   block.end = position();
@@ -66,35 +68,35 @@ Block Translator::translate(std::span<const u8> code) {
 // enough for JRCXZ.
 void Translator::emit_head(Block& block) {
   unsigned vectors = 0;
-  for (const Item& item : items_) {
+  for (const Item& item : items()) {
     if (item.classified.vectors != Vectors::kNone) vectors |= 1u << static_cast<u8>(item.classified.vectors);
   }
   u32 load[2] = {};
   u32 back[2] = {};
   for (unsigned kind = 0; kind < 2; ++kind) {
     if ((vectors >> kind & 1) == 0) continue;
-    load[kind] = a_.position();
-    a_.set(kAddress, key_.rip);
-    a_.call_to(thunks_.load_vectors[kind]);
-    back[kind] = a_.jump();
+    load[kind] = assembler_->position();
+    assembler_->set(kAddress, key_.rip);
+    assembler_->call_to(thunks_.load_vectors[kind]);
+    back[kind] = assembler_->jump();
   }
-  island_ = a_.position();
-  a_.set(kAddress, key_.rip);
-  a_.jump_to(thunks_.leave_to_look);
-  entry_ = a_.position();
-  a_.load(kTest, in_frame(offsetof(Frame, go)));
-  a_.jump_if_zero_to(island_);
+  island_ = assembler_->position();
+  assembler_->set(kAddress, key_.rip);
+  assembler_->jump_to(thunks_.leave_to_look);
+  entry_ = assembler_->position();
+  assembler_->load(kTest, in_frame(offsetof(Frame, go)));
+  assembler_->jump_if_zero_to(island_);
   block.island = island_ + base_;
   block.entry = entry_ + base_;
   block.direct = position();
   for (unsigned kind = 0; kind < 2; ++kind) {
     if ((vectors >> kind & 1) == 0) continue;
-    a_.load(kTest, in_frame(offsetof(Frame, vectors) + kind * 8));
-    a_.jump_if_zero_to(load[kind]);
-    a_.bind(back[kind]);
+    assembler_->load(kTest, in_frame(offsetof(Frame, vectors) + kind * 8));
+    assembler_->jump_if_zero_to(load[kind]);
+    assembler_->bind(back[kind]);
   }
   // Room for the jump that replaces a dead block's beginning.
-  if (vectors == 0) a_.bytes({0x0f, 0x1f, 0x44, 0x00, 0x00});
+  if (vectors == 0) assembler_->bytes({0x0f, 0x1f, 0x44, 0x00, 0x00});
 }
 
 // False: nothing is executed behind it.
@@ -150,70 +152,67 @@ bool Translator::emit_item(const Item& item) {
 // The whole block, at its beginning; what is not executed is given back on the way out.
 void Translator::charge() {
   const Memory budget = in_frame(offsetof(Frame, budget));
-  a_.load(kTest, budget);
-  a_.lea(kTest, {.base = kTest, .displacement = -static_cast<i32>(items_.size())});
-  a_.store(budget, kTest);
-  a_.pext(kTest, kTest, in_frame(offsetof(Frame, sign_mask)));
-  const u32 covered = a_.jump_if_zero();
-  detours_.push_back({.aside = Aside::kBudget,
-                      .branch = a_.jump(),
-                      .retry = 0,
-                      .rip = key_.rip,
-                      .access = 0,
-                      .address = kAddress});
-  a_.bind_short(covered);
+  assembler_->load(kTest, budget);
+  assembler_->lea(kTest, {.base = kTest, .displacement = -static_cast<i32>(item_count_)});
+  assembler_->store(budget, kTest);
+  assembler_->pext(kTest, kTest, in_frame(offsetof(Frame, sign_mask)));
+  const u32 covered = assembler_->jump_if_zero();
+  detours_.push_back({.aside = Aside::kBudget, .branch = assembler_->jump(), .rip = key_.rip});
+  assembler_->bind_short(covered);
+}
+
+// Instructions of the block from the one at `rip` on.
+unsigned Translator::left_from(u64 rip) const {
+  unsigned left = 0;
+  for (const Item& item : items()) left += item.rip >= rip ? 1 : 0;
+  return left;
 }
 
 void Translator::give_back(u64 rip) {
-  i32 left = 0;
-  for (const Item& item : items_) left += item.rip >= rip ? 1 : 0;
+  const auto left = static_cast<i32>(left_from(rip));
   const Memory budget = in_frame(offsetof(Frame, budget));
-  a_.load(kTest, budget);
-  a_.lea(kTest, {.base = kTest, .displacement = left});
-  a_.store(budget, kTest);
+  assembler_->load(kTest, budget);
+  assembler_->lea(kTest, {.base = kTest, .displacement = left});
+  assembler_->store(budget, kTest);
 }
 
 void Translator::interpret_from(u64 rip) {
   if (options_.counts) give_back(rip);
-  a_.set(kAddress, rip);
-  a_.jump_to(thunks_.leave_to_interpret);
+  assembler_->set(kAddress, rip);
+  assembler_->jump_to(thunks_.leave_to_interpret);
 }
 
 void Translator::emit_detours() {
   for (const Detour& detour : detours_) {
-    a_.bind(detour.branch);
+    assembler_->bind(detour.branch);
     switch (detour.aside) {
       case Aside::kMiss:
-        a_.move(kAddress, detour.address);
-        a_.set(kTest, detour.access);
-        a_.call_to(thunks_.miss);
-        a_.bytes({0xe3, 5});  // jrcxz over the jump
-        a_.jump_to(a_.at(detour.retry));
-        interpret_from(detour.rip);
+        assembler_->move(kAddress, detour.address);
+        assembler_->set(kTest, detour.detail);
+        assembler_->call_to(thunks_.miss);
+        assembler_->jump_to(assembler_->at(detour.retry));
         break;
       case Aside::kFind:
-        a_.set(kTest, static_cast<u64>(key_.mode));
-        a_.call_to(thunks_.find);
-        a_.bytes({0xe3, 5});
-        a_.jump_to(a_.at(detour.retry));
-        interpret_from(detour.rip);
+        assembler_->set(kTest, detour.detail);
+        assembler_->call_to(thunks_.find);
+        assembler_->jump_to(assembler_->at(detour.retry));
         break;
       case Aside::kInterpret:
         interpret_from(detour.rip);
         break;
       case Aside::kLink:
-        a_.set(kAddress, base_ + detour.branch + (detour.access != 0 ? kLinkIsBackward : 0));
-        a_.store(in_frame(offsetof(Frame, exit_link)), kAddress);
-        a_.set(kAddress, detour.rip);
-        a_.jump_to(thunks_.leave_to_look);
+        assembler_->set(kAddress, (base_ + detour.branch) | detour.link);
+        assembler_->store(in_frame(offsetof(Frame, exit_link)), kAddress);
+        assembler_->set(kAddress, detour.rip);
+        assembler_->jump_to(thunks_.leave_to_look);
         break;
       case Aside::kLook:
         emit_look_for(detour.rip, key_.mode);
         break;
       case Aside::kBudget:
         give_back(key_.rip);
-        a_.set(kAddress, key_.rip);
-        a_.jump_to(thunks_.leave_for_budget);
+        assembler_->set(kAddress, key_.rip);
+        assembler_->jump_to(thunks_.leave_for_budget);
         break;
     }
   }

@@ -1,6 +1,7 @@
 // Translator: one block of guest code into host code.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "engine/jit/assembler.h"
@@ -11,8 +12,9 @@
 
 namespace doppel::jit {
 
-// Set in Frame::exit_link when the branch leads backward, so that each round looks for attention.
-inline constexpr u64 kLinkIsBackward = u64{1} << 32;
+// Flags in Frame::exit_link.
+inline constexpr u64 kLinkLooks = u64{1} << 32;     // each time round looks for attention
+inline constexpr u64 kLinkIsFar = u64{1} << 33;     // to another page of the kernel's half
 
 // What translation refers to, all of one vCPU.
 struct TranslationOptions {
@@ -23,33 +25,31 @@ struct TranslationOptions {
 };
 
 struct TranslationContext {
-  Assembler& assembler;
-  u32 base;  // of the assembler's first byte in the code memory
   const Thunks& thunks;
-  const BlockCache& blocks;
   FaultSites& faults;
   const TranslationOptions& options;
 };
 
-// Used once for one block.
+// Makes one block after the other; it is kept for its buffers.
 class Translator {
  public:
-  Translator(const TranslationContext& context, const BlockKey& key);
+  explicit Translator(const TranslationContext& context);
 
-  // `code`: guest bytes from the block's first one to the end of its page. The block is valid unless the
-  // assembler is full afterwards.
-  Block translate(std::span<const u8> code);
+  // `code`: guest bytes from the block's first one to the end of its page. `room`: where the block goes,
+  // `base` bytes from the start of the code memory. The block is valid unless the assembler is full afterwards.
+  Block translate(const BlockKey& key, std::span<const u8> code, Assembler& assembler, u32 base);
 
  private:
   // A place out of the way, emitted behind the block.
   enum class Aside : u8 { kMiss, kFind, kInterpret, kLink, kLook, kBudget };
   struct Detour {
     Aside aside;
-    u32 branch;    // displacement that leads there
-    u32 retry;     // kMiss: where the access begins
-    u64 rip;       // of the instruction, or kLink, kLook: where to go
-    u32 access;    // kMiss: describe_access()
-    Host address;  // kMiss: where the address is
+    u32 branch;      // displacement that leads there
+    u32 retry = 0;   // kMiss, kFind: where the access or the lookup begins
+    u64 rip = 0;     // of the instruction, or kLink, kLook: where to go
+    u32 detail = 0;  // kMiss, kFind: Detail
+    u64 link = 0;    // kLink: Link flags
+    Host address = kAddress;  // kMiss: where the address is
   };
   struct Item {
     Decoded decoded;
@@ -66,7 +66,8 @@ class Translator {
   void interpret_from(u64 rip);
   void charge();
   void give_back(u64 rip);
-  u32 position() const { return a_.position() + base_; }
+  unsigned left_from(u64 rip) const;
+  u32 position() const { return assembler_->position() + base_; }
 
   // translate_memory.cc: addresses and accesses.
   Host emit_address(const Item& item, const ZydisDecodedOperand& operand);
@@ -124,18 +125,28 @@ class Translator {
   void emit_string(const Item& item);
   void emit_block_access(const Item& item, Host address, bool is_write);
   bool is_same_page(u64 target) const { return (target ^ key_.rip) >> kPageShift == 0; }
+  // Kernels change what their code's addresses mean so rarely that branches between pages are linked, and cut
+  // off when it happens.
+  bool is_linkable(u64 target) const {
+    return options_.links &&
+           (is_same_page(target) || (key_.mode != kUser && target >> 63 != 0 && key_.rip >> 63 != 0));
+  }
   Memory code_of(Host index) const {
     return {.base = kFrameRegister, .index = index, .scale = 3, .displacement = jump_offset(key_.mode, true)};
   }
 
-  Assembler& a_;
-  u32 base_;
+  std::span<const Item> items() const { return {items_.get(), item_count_}; }
+
   const Thunks& thunks_;
-  const BlockCache& blocks_;
   FaultSites& faults_;
   const TranslationOptions& options_;
+
+  // Of the block that is being made.
+  Assembler* assembler_ = nullptr;
+  u32 base_ = 0;  // of the assembler's first byte in the code memory
   BlockKey key_;
-  std::vector<Item> items_;
+  std::unique_ptr<Item[]> items_;
+  unsigned item_count_ = 0;
   u64 end_rip_ = 0;
   std::vector<Detour> detours_;
   struct Fault {
@@ -145,7 +156,7 @@ class Translator {
   std::vector<Fault> fault_places_;
   u32 island_ = 0;
   u32 entry_ = 0;
-  AccessMode next_mode_;  // of what follows the block
+  AccessMode next_mode_ = kSupervisor;  // of what follows the block
 };
 
 }  // namespace doppel::jit
