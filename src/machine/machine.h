@@ -25,6 +25,7 @@
 #include "irq/rtc.h"
 #include "machine/balloon_report.h"
 #include "machine/engine_choice.h"
+#include "machine/engine_observation.h"
 #include "machine/machine_debugger.h"
 #include "machine/pci_platform.h"
 #include "machine/run_result.h"
@@ -51,6 +52,7 @@ struct MachineConfig {
   bool counts_instructions = false;        // for run()'s limit; KVM does not count
   bool is_switchable = false;              // every engine may be asked for while the machine runs
   std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
+  ObservationConfig observation = {};
 };
 
 enum class StateScope : u8 { kAll, kRegisters };  // with RAM, or without
@@ -121,6 +123,8 @@ class Machine final : private MachineControl {
   void add_metrics(MetricList& list);
   // Counters as lines of "name value".
   std::string statistics_text() const;
+  // Where the guest's time went, with ObservationConfig::is_profiled.
+  std::string profile_text() const { return observation_->profile_text(); }
 
  private:
   // What is decided before the parts are made.
@@ -129,6 +133,7 @@ class Machine final : private MachineControl {
     std::unique_ptr<Inputs> inputs;
     std::unique_ptr<GuestMemory> memory;
     x86::CpuidTable cpuid;
+    std::unique_ptr<EngineObservation> observation;
   };
 
   Machine(const MachineConfig& config, Basis basis, CharacterSink& console);
@@ -157,6 +162,7 @@ class Machine final : private MachineControl {
   ApicBus apic_bus_;
   EnginePlan engines_;
   std::unique_ptr<kvm::KvmVm> kvm_;  // outlives the vCPUs
+  std::unique_ptr<EngineObservation> observation_;
   std::atomic<Engine> engine_ = Engine::kInterp;
   VcpuSet vcpus_;
   MachineDebugger debugger_;

@@ -8,6 +8,7 @@
 #include "cpu/code_buffer.h"
 #include "cpu/core.h"
 #include "cpu/flat_segment.h"
+#include "engine/jit/profile_interpreted.h"
 #include "engine/jit/translator.h"
 
 namespace doppel::jit {
@@ -35,9 +36,12 @@ class Jit final : public TranslatedCode {
       : options_{.features = config.features,
                  .counts = config.counts_instructions,
                  .links = config.links_blocks,
-                 .instructions = config.block_instructions},
+                 .instructions = config.block_instructions,
+                 .map = config.keeps_map || !config.observers.empty() ? &map_ : nullptr},
         code_(std::move(code)),
-        faults_(code_.executable(0), static_cast<u32>(code_.size())) {
+        faults_(code_.executable(0), static_cast<u32>(code_.size())),
+        observers_(config.observers),
+        interpreted_(config.features) {
     start_code();
   }
 
@@ -61,6 +65,11 @@ class Jit final : public TranslatedCode {
     blocks_.drop_all([this](Block& block) { kill(block); });
   }
   std::vector<std::pair<std::string_view, u64>> statistics() const override;
+  void add_metrics(MetricList& list) const override {
+    add_translator_metrics(statistics(), emitted_bytes_, list);
+    interpreted_.add_metrics(list);
+  }
+  GuestPlace locate(u64 host_pc) const override;
 
  private:
   static constexpr unsigned kMaxFrames = 16;
@@ -77,6 +86,7 @@ class Jit final : public TranslatedCode {
   Block* find_or_translate(u64 rip, AccessMode mode, bool may_clear);
   bool is_full() const { return code_.size() - code_.used() < kLargestBlock; }
   Block* translate(const BlockKey& key);
+  void announce(const Block& block, const u8* guest, u32 base, std::size_t first_mark);
   void link(u64 place, const Block& block);
   void cut_far_links();
   void kill(const Block& block);
@@ -91,6 +101,12 @@ class Jit final : public TranslatedCode {
   BlockCache blocks_;
   FaultSites faults_;
   Translator translator_{{.thunks = thunks_, .faults = faults_, .options = options_}};
+  CodeMap map_;
+  std::atomic<bool> map_changes_ = false;              // for signal handlers of this thread
+  std::atomic<const Frame*> entered_frame_ = nullptr;  // the same; null: C++ code that nobody called
+  std::vector<TranslationObserver*> observers_;
+  InterpretedCounts interpreted_;
+  u64 emitted_bytes_ = 0;
   Core* core_ = nullptr;
   const std::atomic<i64>* attention_ = nullptr;
   const std::atomic<bool>* pending_ = nullptr;
@@ -118,6 +134,9 @@ void Jit::clear() {
   blocks_.clear();
   far_links_.clear();
   faults_.clear();
+  map_changes_ = true;
+  map_.clear();
+  map_changes_ = false;
   code_.clear();
   start_code();
   for (const std::atomic<Frame*>& known : frames_) {
@@ -231,12 +250,15 @@ TranslatedCode::Outcome Jit::run(i64& budget) {
     ++counts_.entries;
     if (options_.counts && budget <= 0) return Outcome::kBudget;
     frame.budget = budget;
+    entered_frame_.store(&frame, std::memory_order_release);
     thunks_.enter(&frame);
+    entered_frame_.store(nullptr, std::memory_order_release);
     if (options_.counts) budget = frame.budget;
     take_back(frame);
     if (frame.exit_reason == Leave::kBudget) return Outcome::kBudget;
     if (frame.exit_reason == Leave::kInterpret) {
       ++counts_.interpreted;
+      interpreted_.count(*core_, counts_.drops + counts_.clears);
       return Outcome::kInterpret;
     }
   }
@@ -275,12 +297,47 @@ Block* Jit::translate(const BlockKey& key) {
   const u8* bytes = core_->memory.host(GuestPhys(key.physical));
   const auto base = static_cast<u32>(code_.used());
   Assembler assembler(code_.room(), code_.executable(base));
+  const std::size_t first_mark = map_.count();
+  if (options_.map != nullptr) map_changes_ = true;
   const Block block =
       translator_.translate(key, {bytes, kPageSize - (key.physical & kPageOffsetMask)}, assembler, base);
+  if (options_.map != nullptr) map_changes_ = false;
   VERIFY(!assembler.is_full());
   code_.commit(assembler.position());
   ++counts_.translations;
+  emitted_bytes_ += block.end - base;
+  if (!observers_.empty()) announce(block, bytes, base, first_mark);
   return &blocks_.insert(block);
+}
+
+void Jit::announce(const Block& block, const u8* guest, u32 base, std::size_t first_mark) {
+  const TranslatedBlock translated{.rip = block.key.rip,
+                                   .mode = block.key.mode,
+                                   .guest = {guest, block.bytes},
+                                   .host = {code_.executable(base), block.end - base},
+                                   .host_address = code_.executable(base),
+                                   .base = base,
+                                   .entry = block.entry,
+                                   .direct = block.direct,
+                                   .marks = map_.from(first_mark)};
+  for (TranslationObserver* observer : observers_) observer->translated(translated);
+}
+
+// C++ code that translated code called has its return address right below the frame.
+GuestPlace Jit::locate(u64 host_pc) const {
+  const Frame* frame = entered_frame_.load(std::memory_order_acquire);
+  const u64 start = reinterpret_cast<u64>(code_.executable(0));
+  const bool is_inside = host_pc - start < code_.size();
+  if (frame != nullptr && !map_changes_.load(std::memory_order_acquire)) {
+    const u64 place = is_inside ? host_pc : reinterpret_cast<const u64*>(frame)[-1] - 1;
+    const CodeMark* mark =
+        place - start < code_.size() ? map_.find(static_cast<u32>(place - start)) : nullptr;
+    if (mark != nullptr) {
+      return {mark->rip, mark->mode == kUser,
+              is_inside ? GuestPlace::Doing::kTranslated : GuestPlace::Doing::kHelping};
+    }
+  }
+  return {core_->state.rip, core_->cpl == 3, GuestPlace::Doing::kInterpreting};
 }
 
 // The branch whose displacement is at `place` leads to the block from now on.

@@ -53,11 +53,13 @@ Block Translator::translate(const BlockKey& key, std::span<const u8> code, Assem
   if (options_.counts) charge();
   bool is_open = true;
   for (const Item& item : items()) {
+    mark(item.rip, false);
     is_open = emit_item(item);
     if (!is_open) break;
   }
   // A serializing instruction looks for attention, as another CPU may have changed what follows.
   const bool polls = items_[item_count_ - 1].classified.kind == Kind::kSerialize;
+  if (is_open) mark(end_rip_, false);
   if (is_open) go_to(end_rip_, polls ? end_rip_ : end_rip_ - 1);
   emit_detours();
   block.end = position();
@@ -185,6 +187,7 @@ void Translator::interpret_from(u64 rip) {
 void Translator::emit_detours() {
   for (const Detour& detour : detours_) {
     assembler_->bind(detour.branch);
+    mark(detour.rip, true);
     switch (detour.aside) {
       case Aside::kMiss:
         assembler_->move(kAddress, detour.address);
@@ -218,6 +221,7 @@ void Translator::emit_detours() {
   }
   for (const Fault& fault : fault_places_) {
     faults_.add(fault.position + base_, position());
+    mark(fault.rip, true);
     interpret_from(fault.rip);
   }
 }

@@ -8,13 +8,14 @@
 #include "engine/jit/block_cache.h"
 #include "engine/jit/classify.h"
 #include "engine/jit/fault_sites.h"
+#include "engine/jit/profile_map.h"
 #include "engine/jit/thunks.h"
 
 namespace doppel::jit {
 
 // Flags in Frame::exit_link.
-inline constexpr u64 kLinkLooks = u64{1} << 32;     // each time round looks for attention
-inline constexpr u64 kLinkIsFar = u64{1} << 33;     // to another page of the kernel's half
+inline constexpr u64 kLinkLooks = u64{1} << 32;  // each time round looks for attention
+inline constexpr u64 kLinkIsFar = u64{1} << 33;  // to another page of the kernel's half
 
 // What translation refers to, all of one vCPU.
 struct TranslationOptions {
@@ -22,6 +23,7 @@ struct TranslationOptions {
   bool counts = false;       // charge Frame::budget
   bool links = true;         // branches lead to other blocks
   unsigned instructions = 64;
+  CodeMap* map = nullptr;  // gets a mark for each instruction
 };
 
 struct TranslationContext {
@@ -36,7 +38,8 @@ class Translator {
   explicit Translator(const TranslationContext& context);
 
   // `code`: guest bytes from the block's first one to the end of its page. `room`: where the block goes,
-  // `base` bytes from the start of the code memory. The block is valid unless the assembler is full afterwards.
+  // `base` bytes from the start of the code memory. The block is valid unless the assembler is full
+  // afterwards.
   Block translate(const BlockKey& key, std::span<const u8> code, Assembler& assembler, u32 base);
 
  private:
@@ -44,11 +47,11 @@ class Translator {
   enum class Aside : u8 { kMiss, kFind, kInterpret, kLink, kLook, kBudget };
   struct Detour {
     Aside aside;
-    u32 branch;      // displacement that leads there
-    u32 retry = 0;   // kMiss, kFind: where the access or the lookup begins
-    u64 rip = 0;     // of the instruction, or kLink, kLook: where to go
-    u32 detail = 0;  // kMiss, kFind: Detail
-    u64 link = 0;    // kLink: Link flags
+    u32 branch;               // displacement that leads there
+    u32 retry = 0;            // kMiss, kFind: where the access or the lookup begins
+    u64 rip = 0;              // of the instruction, or kLink, kLook: where to go
+    u32 detail = 0;           // kMiss, kFind: Detail
+    u64 link = 0;             // kLink: Link flags
     Host address = kAddress;  // kMiss: where the address is
   };
   struct Item {
@@ -67,6 +70,10 @@ class Translator {
   void charge();
   void give_back(u64 rip);
   unsigned left_from(u64 rip) const;
+  void mark(u64 rip, bool is_aside) {
+    if (options_.map != nullptr) [[unlikely]]
+      options_.map->add({rip, position(), key_.mode, is_aside});
+  }
   u32 position() const { return assembler_->position() + base_; }
 
   // translate_memory.cc: addresses and accesses.
