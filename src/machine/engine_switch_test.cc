@@ -2,6 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <regex>
 #include <set>
 #include <thread>
 
@@ -151,6 +155,48 @@ TEST(EngineSwitch, AnEngineThatTheMachineWasMadeWithoutIsAnError) {
   ASSERT_FALSE(switched);
   EXPECT_EQ(switched.error().message, "engine kvm: the machine was made without it");
   EXPECT_EQ(bench->machine->engine(), Engine::kJit);
+}
+
+// The profile of a guest that spends all its time in 82 bytes of code.
+std::string profile_of(EngineChoice engine) {
+  const std::string map = testing::TempDir() + "doppel_profile_test";
+  std::ofstream(map) << fmt::format("{:x} T round\n{:x} T leaf\n", kCode, kCode + 0x4c);
+  MachineConfig config = config_with(engine, ClockSource::kHost);
+  config.observation.is_profiled = true;
+  config.observation.symbols = map;
+  const auto bench = hashing_machine(config);
+  std::filesystem::remove(map);
+  Machine& machine = *bench->machine;
+  std::thread runner([&] { machine.run(kNoLimit); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  machine.request_quit();
+  runner.join();
+  return machine.profile_text();
+}
+
+TEST(EngineProfile, TranslatedCodeIsFoundByItsHostCode) {
+  const std::string text = profile_of(EngineChoice::kJit);
+  EXPECT_TRUE(
+      std::regex_search(text, std::regex("[1-9][0-9]* +[1-9][0-9]* +[0-9]+ +[0-9]+  kernel  round\n")))
+      << text;
+  EXPECT_TRUE(std::regex_search(text, std::regex("[1-9][0-9]* +[1-9][0-9]* +[0-9]+ +[0-9]+  kernel  leaf\n")))
+      << text;
+}
+
+TEST(EngineProfile, TheInterpreterIsAskedBetweenTraces) {
+  const std::string text = profile_of(EngineChoice::kInterp);
+  EXPECT_TRUE(std::regex_search(text, std::regex("[1-9][0-9]* +0 +0 +[1-9][0-9]*  kernel  round\n"))) << text;
+}
+
+// Looking changes nothing.
+TEST(EngineProfile, CountedRunsStayTheSame) {
+  const auto plain = hashing_machine(config_with(EngineChoice::kInterp, ClockSource::kInstructions));
+  MachineConfig config = config_with(EngineChoice::kJit, ClockSource::kInstructions);
+  config.observation.is_profiled = true;
+  const auto profiled = hashing_machine(config);
+  plain->machine->run(20'000'001);
+  profiled->machine->run(20'000'001);
+  expect_same_state(*plain, *profiled);
 }
 
 // Both engines of a vCPU hold decoded instructions, and there are places for 64 that do.

@@ -3,9 +3,11 @@
 
 #include <array>
 #include <map>
+#include <tuple>
 
 #include "base/metrics.h"
 #include "cpu/core.h"
+#include "cpu/decoder.h"
 #include "x86/features.h"
 
 namespace doppel::jit {
@@ -30,7 +32,8 @@ class InterpretedCounts {
  private:
   enum class Reason : u8 {
     kNotTranslated,  // the translator does not know the instruction
-    kOutcome,        // it does, but not this fault, device, crossed page or privileged case
+    kCrossesPage,    // it does, but blocks end with their page
+    kOutcome,        // it does, but not this fault, device or privileged case
     kUnknown,        // no instruction can be read there
   };
   struct Place {
@@ -41,11 +44,16 @@ class InterpretedCounts {
   };
   static constexpr unsigned kPlaces = 1024;
   u64* counter_of(Core& core);
+  unsigned fetch(Core& core, std::array<u8, ZYDIS_MAX_INSTRUCTION_LENGTH>& bytes);
+  InstructionDecoder::Status decode(const u8* bytes, unsigned count, Decoded& out) const {
+    return InstructionDecoder(8, true, features_).decode(bytes, count, 0, out);
+  }
 
   x86::FeatureSet features_;
   std::array<Place, kPlaces> places_ = {};
-  // By mnemonic of the decoder and reason; nodes stay where they are.
-  std::map<std::pair<unsigned, Reason>, u64> counters_;
+  // By the decoder's mnemonic and system register, and reason; nodes stay where they are.
+  using Key = std::tuple<unsigned, unsigned, Reason>;
+  std::map<Key, u64> counters_;
 };
 
 // The translator's other counters, by the names that `statistics` gives them.
