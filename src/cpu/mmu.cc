@@ -16,7 +16,7 @@ Mmu::Mmu(CpuState& state, GuestMemory& memory, CpuPlatform& platform)
 }
 
 u64 Mmu::code_epoch(bool is_user, unsigned half) const {
-  return (half != 0 ? kernel_code_.epoch : contexts_[current_]->code.epoch) << 1 | (is_user ? 1 : 0);
+  return (half != 0 ? kernel_code_.epoch() : contexts_[current_]->code.epoch()) << 1 | (is_user ? 1 : 0);
 }
 
 void Mmu::clear_context(Context& context) {
@@ -72,23 +72,12 @@ void Mmu::each_context(F f) {
   }
 }
 
-void Mmu::CodePages::insert(GuestVirt address, bool is_large) {
-  const u64 page = address.page_number();
-  pages[(page >> 6) & 63] |= u64{1} << (page & 63);
-  if (is_large) large_regions |= u64{1} << ((address.value() >> 30) & 63);
-}
-
-bool Mmu::CodePages::may_contain(GuestVirt address) const {
-  const u64 page = address.page_number();
-  return bit(pages[(page >> 6) & 63], page & 63) || bit(large_regions, (address.value() >> 30) & 63);
-}
-
 void Mmu::flush_page(GuestVirt address) {
   each_context([&](Context& context) {
     for (TlbTable& table : context.space.tables) table.drop_page(address.value());
-    if (context.code.may_contain(address)) context.code.restart(next_epoch_++);
+    if (context.code.contains(address)) context.code.restart(next_epoch_++);
   });
-  if (kernel_code_.may_contain(address)) kernel_code_.restart(next_epoch_++);
+  if (kernel_code_.contains(address)) kernel_code_.restart(next_epoch_++);
   for (TlbListener* listener : listeners_) listener->flush_page(address);
 }
 
@@ -145,7 +134,7 @@ Translation Mmu::translate_code(GuestVirt address, bool is_user) {
   }
   entry = {page, epoch, result.physical.page_base().value()};
   CodePages& pages = half != 0 ? kernel_code_ : contexts_[current_]->code;
-  pages.insert(address, result.page_size > kPageSize);
+  pages.insert(address, result.page_size);
   if (half != 0 && !result.is_global) kernel_half_has_local_code_ = true;
   return result;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "cpu/code_pages.h"
 #include "cpu/cpu_state.h"
 #include "cpu/data_watch.h"
 #include "cpu/platform.h"
@@ -122,16 +123,6 @@ class Mmu {
   static constexpr unsigned kContexts = 8;
   static constexpr unsigned kCodeTlbEntries = 256;
 
-  // Which pages instructions were fetched from since the epoch began: a superset, so that a flush of any
-  // other page leaves the epoch alone.
-  struct CodePages {
-    u64 epoch = 0;
-    std::array<u64, 64> pages = {};  // hashed by page number
-    u64 large_regions = 0;           // bit (va >> 30) & 63: pages that were part of large ones
-    void restart(u64 new_epoch) { *this = {.epoch = new_epoch}; }
-    void insert(GuestVirt address, bool is_large);
-    bool may_contain(GuestVirt address) const;
-  };
   // One address space's translations.
   struct Context {
     AddressSpace space;

@@ -14,6 +14,7 @@ struct FakeEngine final : Vcpu {
     note(fmt::format("run {}", limit.instructions));
     if (unsupported != 0) return --unsupported, Exit{ExitReason::kUnsupported, {}};
     ++cpu.rip;
+    if (steps) return {.reason = ExitReason::kDebug, .detail = {}, .debug = {}};
     return {ExitReason::kHalted, {}};
   }
   u64 instructions_retired() const override { return cpu.instructions_retired; }
@@ -23,6 +24,12 @@ struct FakeEngine final : Vcpu {
   void end_halt() override { note("end_halt"); }
   void save(CpuState& state) override { state = cpu; }
   void load(const CpuState& state) override { cpu = state; }
+  Result<void> set_debug(const DebugControl& control) override {
+    if (control.breakpoints.size() > most_breakpoints) return fail("engine {}: too many", name);
+    note(fmt::format("stops {}", control.breakpoints.size()));
+    steps = control.steps;
+    return {};
+  }
   std::vector<std::pair<std::string_view, u64>> statistics() const override { return {}; }
   void invalidate(GuestPhys address, u64 size) override {
     if (size != 0) note(fmt::format("invalidate {:x}+{:x}", address.value(), size));
@@ -34,6 +41,8 @@ struct FakeEngine final : Vcpu {
   CpuState cpu;
   unsigned unsupported = 0;
   unsigned notified = 0;
+  std::size_t most_breakpoints = 100;
+  bool steps = false;
 };
 
 class EngineVcpuTest : public testing::Test {
@@ -95,6 +104,45 @@ TEST_F(EngineVcpuTest, TheInterpreterExecutesWhatAnotherEngineCannot) {
   vcpu_.save(state);
   EXPECT_EQ(state.rip, 2u);
   EXPECT_EQ(vcpu_.engine(), Engine::kKvm);
+}
+
+TEST_F(EngineVcpuTest, AStepIsTheInterpreters) {
+  ASSERT_TRUE(vcpu_.switch_to(Engine::kKvm));
+  ASSERT_TRUE(vcpu_.set_debug({.breakpoints = {}, .watchpoints = {}, .steps = true}));
+  kvm_->unsupported = 1;
+  EXPECT_EQ(vcpu_.run({.instructions = 9}).reason, ExitReason::kDebug);
+  EXPECT_EQ(
+      log_,
+      "kvm stops 0; kvm run 9; interp invalidate 0+200000; interp stops 0; interp run 1; interp stops 0; ");
+}
+
+TEST_F(EngineVcpuTest, AStepOverABreakpointIsNotReported) {
+  ASSERT_TRUE(vcpu_.switch_to(Engine::kKvm));
+  ASSERT_TRUE(vcpu_.set_debug({.breakpoints = {GuestVirt(1)}, .watchpoints = {}}));
+  kvm_->unsupported = 1;
+  EXPECT_EQ(vcpu_.run({.instructions = 9}).reason, ExitReason::kHalted);
+  EXPECT_EQ(kvm_->cpu.rip, 2u);
+}
+
+TEST_F(EngineVcpuTest, TheInterpreterRunsWhileTheChosenEngineCannotStop) {
+  ASSERT_TRUE(vcpu_.switch_to(Engine::kKvm));
+  kvm_->most_breakpoints = 1;
+  ASSERT_TRUE(vcpu_.set_debug({.breakpoints = {GuestVirt(1), GuestVirt(2)}, .watchpoints = {}}));
+  vcpu_.run({.instructions = 9});
+  EXPECT_EQ(vcpu_.engine(), Engine::kKvm);
+  ASSERT_TRUE(vcpu_.set_debug({}));
+  vcpu_.run({.instructions = 9});
+  EXPECT_EQ(log_,
+            "interp stops 2; interp invalidate 0+200000; interp run 9; "
+            "kvm stops 0; interp stops 0; kvm invalidate 0+200000; kvm run 9; ");
+}
+
+TEST_F(EngineVcpuTest, StopsComeAlongWithAChangeOfEngine) {
+  ASSERT_TRUE(vcpu_.switch_to(Engine::kInterp));
+  ASSERT_TRUE(vcpu_.set_debug({.breakpoints = {GuestVirt(1)}, .watchpoints = {}}));
+  log_.clear();
+  ASSERT_TRUE(vcpu_.switch_to(Engine::kKvm));
+  EXPECT_EQ(log_, "kvm stops 1; interp stops 0; kvm invalidate 0+200000; ");
 }
 
 TEST(EngineVcpu, StaysWhereItIsWhenTheOtherEngineIsNotThere) {

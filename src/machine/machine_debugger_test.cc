@@ -1,4 +1,4 @@
-// A machine under a debugger: real vCPU threads, a guest of a few instructions.
+// A machine under a debugger, with each engine: real vCPU threads, a guest of a few instructions.
 #include "machine/machine_debugger.h"
 
 #include <gtest/gtest.h>
@@ -21,24 +21,30 @@ class Silent final : public CharacterSink {
   void put(std::span<const u8>) override {}
 };
 
-class MachineDebuggerTest : public testing::Test {
+class MachineDebuggerTest : public testing::TestWithParam<EngineChoice> {
  protected:
-  MachineDebuggerTest() {
+  void SetUp() override {
     MachineConfig config;
     config.memory_bytes = 4 * kMiB;
-    machine_ = std::move(*Machine::create_empty(config, console_));
+    config.engine = GetParam();
+    config.cpu_template = "host";
+    Result<std::unique_ptr<Machine>> made = Machine::create_empty(config, console_);
+    if (!made) GTEST_SKIP() << made.error().message;
+    machine_ = std::move(*made);
     machine_->memory().write(GuestPhys(kCode), kCountingGuest);
     CpuState state;
     reset_cpu_state(state, 0, false);
     state.segment(x86::kCs).base = 0;
     state.segment(x86::kCs).selector = 0;
     state.rip = kCode;
+    state.rflags |= x86::kFlagIf;  // Bochs, where this runs too, never interrupts a KVM guest with IF clear
     machine_->vcpu().load(state);
     debugger().set_listener([this](const DebugStop& stop) { heard(stop); });
     debugger().pause();
     runner_ = std::thread([this] { machine_->run(~u64{0}); });
   }
   ~MachineDebuggerTest() override {
+    if (!machine_) return;
     machine_->request_quit();
     runner_.join();
   }
@@ -75,19 +81,19 @@ class MachineDebuggerTest : public testing::Test {
   std::thread runner_;
 };
 
-TEST_F(MachineDebuggerTest, NothingRunsBeforeItIsLetGo) {
+TEST_P(MachineDebuggerTest, NothingRunsBeforeItIsLetGo) {
   EXPECT_EQ(rip(), kCode);
   EXPECT_EQ(counter(), 0u);
 }
 
-TEST_F(MachineDebuggerTest, StepsOneInstruction) {
+TEST_P(MachineDebuggerTest, StepsOneInstruction) {
   ASSERT_TRUE(debugger().resume({DebugMotion::kStep}));
   EXPECT_EQ(wait_for_stop().hit.cause, DebugCause::kStep);
   EXPECT_EQ(rip(), kCode + 5);
   EXPECT_EQ(counter(), 1u);
 }
 
-TEST_F(MachineDebuggerTest, RunsToABreakpointAgainAndAgain) {
+TEST_P(MachineDebuggerTest, RunsToABreakpointAgainAndAgain) {
   ASSERT_TRUE(debugger().set_stops({.breakpoints = {GuestVirt(kCode + 5)}, .watchpoints = {}}));
   ASSERT_TRUE(debugger().resume({DebugMotion::kContinue}));
   EXPECT_EQ(wait_for_stop().hit.address, GuestVirt(kCode + 5));
@@ -97,7 +103,7 @@ TEST_F(MachineDebuggerTest, RunsToABreakpointAgainAndAgain) {
   EXPECT_EQ(counter(), 2u);
 }
 
-TEST_F(MachineDebuggerTest, WatchpointReportsTheStore) {
+TEST_P(MachineDebuggerTest, WatchpointReportsTheStore) {
   ASSERT_TRUE(
       debugger().set_stops({.breakpoints = {}, .watchpoints = {{GuestVirt(kCounter), 4, false, true}}}));
   ASSERT_TRUE(debugger().resume({DebugMotion::kContinue}));
@@ -105,7 +111,7 @@ TEST_F(MachineDebuggerTest, WatchpointReportsTheStore) {
   EXPECT_EQ(counter(), 1u);
 }
 
-TEST_F(MachineDebuggerTest, PauseStopsARunningMachine) {
+TEST_P(MachineDebuggerTest, PauseStopsARunningMachine) {
   ASSERT_TRUE(debugger().resume({DebugMotion::kContinue}));
   EXPECT_FALSE(debugger().set_stops({}));
   debugger().pause();
@@ -113,7 +119,7 @@ TEST_F(MachineDebuggerTest, PauseStopsARunningMachine) {
   EXPECT_EQ(counter(), value);
 }
 
-TEST_F(MachineDebuggerTest, WritesRegistersAndMemory) {
+TEST_P(MachineDebuggerTest, WritesRegistersAndMemory) {
   DebugRegisters registers;
   ASSERT_TRUE(debugger().read_registers(0, registers));
   registers.cpu.gpr[x86::kRbx] = 77;
@@ -127,12 +133,12 @@ TEST_F(MachineDebuggerTest, WritesRegistersAndMemory) {
   EXPECT_EQ(counter(), 10u);
 }
 
-TEST_F(MachineDebuggerTest, MachineThatIsStoppedCanBeQuit) {
+TEST_P(MachineDebuggerTest, MachineThatIsStoppedCanBeQuit) {
   machine_->request_quit();
   EXPECT_TRUE(wait_for_stop().is_end);
 }
 
-TEST_F(MachineDebuggerTest, DetachedMachineRunsWithoutStops) {
+TEST_P(MachineDebuggerTest, DetachedMachineRunsWithoutStops) {
   ASSERT_TRUE(debugger().set_stops({.breakpoints = {GuestVirt(kCode)}, .watchpoints = {}}));
   debugger().detach();
   debugger().pause();
@@ -142,6 +148,37 @@ TEST_F(MachineDebuggerTest, DetachedMachineRunsWithoutStops) {
   debugger().pause();
   EXPECT_GT(counter(), value);
 }
+
+TEST_P(MachineDebuggerTest, MoreStopsThanAProcessorHasRegistersFor) {
+  DebugControl stops{.breakpoints = {}, .watchpoints = {{GuestVirt(kCounter), 4, true, false}}};
+  for (u64 i = 1; i < 5; ++i) stops.breakpoints.emplace_back(kCode + kPageSize * i);
+  stops.breakpoints.emplace_back(kCode + 5);
+  ASSERT_TRUE(debugger().set_stops(stops));
+  ASSERT_TRUE(debugger().resume({DebugMotion::kContinue}));
+  EXPECT_EQ(wait_for_stop().hit.cause, DebugCause::kWatchpoint);
+  ASSERT_TRUE(debugger().resume({DebugMotion::kContinue}));
+  EXPECT_EQ(wait_for_stop().hit.address, GuestVirt(kCode + 5));
+  EXPECT_EQ(counter(), 1u);
+}
+
+TEST_P(MachineDebuggerTest, ContinuesAfterItsStopsAreGone) {
+  ASSERT_TRUE(debugger().set_stops({.breakpoints = {GuestVirt(kCode + 5)}, .watchpoints = {}}));
+  ASSERT_TRUE(debugger().resume({DebugMotion::kContinue}));
+  wait_for_stop();
+  ASSERT_TRUE(debugger().set_stops({}));
+  ASSERT_TRUE(debugger().resume({DebugMotion::kStep}));
+  wait_for_stop();
+  EXPECT_EQ(rip(), kCode);
+  ASSERT_TRUE(debugger().resume({DebugMotion::kContinue}));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  debugger().pause();
+  EXPECT_GT(counter(), 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, MachineDebuggerTest,
+                         testing::Values(EngineChoice::kInterp, EngineChoice::kKvm), [](const auto& engine) {
+                           return engine.param == EngineChoice::kKvm ? "Kvm" : "Interp";
+                         });
 
 }  // namespace
 }  // namespace doppel

@@ -81,24 +81,32 @@ def expect_all(text, patterns):
         at = found.end()
 
 
+def kernel_commands(symbols):
+    """For gdb: a breakpoint, backtrace, finish, step, per-CPU data and a watchpoint in the kernel, by symbols."""
+    return [
+        "break vfs_read", "continue", "backtrace 2", f"printf \"bytes %d\\n\", *(unsigned char*){symbols['linux_banner']:#x}",
+        f"printf \"offset %d\\n\", *(long*)($gs_base + {symbols['this_cpu_off']:#x}) == $gs_base",
+        f"printf \"cpu %d\\n\", *(int*)($gs_base + {symbols['cpu_number']:#x})",
+        "info threads", "finish", "stepi", "stepi", "info breakpoints",
+        "delete", f"watch *(unsigned long*){symbols['jiffies']:#x}", "continue", "continue",
+        "monitor info lapic", "monitor info exits", "monitor help", "kill"]
+
+
+# What gdb prints for them, in this order.
+KERNEL_ANSWERS = (
+    r"Breakpoint 1, 0x[0-9a-f]+ in vfs_read", r"^#0 .* vfs_read", r"^#1 .* ksys_read", r"^bytes 76$", r"^offset 1$",
+    r"^cpu 0$", r"Thread 1.*CPU 0 \[running\]", r"in ksys_read", r"in ksys_read", r"already hit 1 time",
+    r"[Ww]atchpoint 2", r"Old value = ", r"New value = ", r"Old value = ", r"New value = ", "info tlb")
+
+
 def breaks_in_the_kernel(doppel):
-    """A breakpoint, backtrace, finish, step, per-CPU data and a watchpoint in the kernel, by symbols."""
+    """What debuggers do all day, in a kernel that boots."""
     require_tools()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         symbols = kernel_symbols(doppel)
-        output = run_gdb(doppel, folder, [
-            "break vfs_read", "continue", "backtrace 2", f"printf \"bytes %d\\n\", *(unsigned char*){symbols['linux_banner']:#x}",
-            f"printf \"offset %d\\n\", *(long*)($gs_base + {symbols['this_cpu_off']:#x}) == $gs_base",
-            f"printf \"cpu %d\\n\", *(int*)($gs_base + {symbols['cpu_number']:#x})",
-            "info threads", "finish", "stepi", "stepi", "info breakpoints",
-            "delete", f"watch *(unsigned long*){symbols['jiffies']:#x}", "continue", "continue",
-            "monitor info lapic", "monitor info exits", "monitor help", "kill",
-        ], symbols=build_symbol_file(folder, symbols))
-    expect_all(output, [
-        r"Breakpoint 1, 0x[0-9a-f]+ in vfs_read", r"^#0 .* vfs_read", r"^#1 .* ksys_read", r"^bytes 76$", r"^offset 1$",
-        r"^cpu 0$", r"Thread 1.*CPU 0 \[running\]", r"in ksys_read", r"in ksys_read", r"already hit 1 time",
-        r"[Ww]atchpoint 2", r"Old value = ", r"New value = ", r"Old value = ", r"New value = ", "info tlb"])
+        output = run_gdb(doppel, folder, kernel_commands(symbols), symbols=build_symbol_file(folder, symbols))
+    expect_all(output, KERNEL_ANSWERS)
 
 
 def registers_of_a_running_kernel(doppel):

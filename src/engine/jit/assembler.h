@@ -76,6 +76,10 @@ class Assembler {
   }
   void lea(Host to, const Memory& address) { op(true, {0x8d}, to, address); }
   void set(Host to, u64 value);
+  void crc32(Host to, Host from) {
+    byte(0xf2);
+    op(true, {0x0f, 0x38, 0xf1}, to, from);
+  }
   void pext(Host to, Host from, const Memory& mask) { vex({2, 2, 1, 0, 0xf5}, to, from, mask); }
 
   // Branches return where their displacement is, to be set by bind().

@@ -9,15 +9,9 @@ namespace doppel::jit {
 
 Block* BlockCache::find(const BlockKey& key) const {
   for (Block* block = buckets_[bucket_of(key)]; block != nullptr; block = block->next_in_bucket) {
-    if (block->key == key) return block;
+    if (block->key == key && !block->is_dead) return block;
   }
   return nullptr;
-}
-
-void BlockCache::remove(Block& block) {
-  Block** link = &buckets_[bucket_of(block.key)];
-  while (*link != &block) link = &(*link)->next_in_bucket;
-  *link = block.next_in_bucket;
 }
 
 const Block& BlockCache::at(u32 position) const {
@@ -26,17 +20,29 @@ const Block& BlockCache::at(u32 position) const {
   return *found;
 }
 
-Block& BlockCache::insert(const Block& block) {
+Block& BlockCache::add(const Block& block) {
   Block& kept = blocks_.emplace_back(block);
   Block*& bucket = buckets_[bucket_of(kept.key)];
   kept.next_in_bucket = bucket;
   bucket = &kept;
-  FrameBlocks& frame = frames_[kept.key.physical >> kPageShift];
-  // At least one byte: also what could not be translated depends on what is there.
-  frame.chunks |= chunk_mask(kept.key.physical & kPageOffsetMask, kept.bytes == 0 ? 1 : kept.bytes);
-  kept.next_in_frame = frame.first;
-  frame.first = &kept;
+  add_to_frame(kept, false);
+  if (kept.second_frame != Block::kNoFrame) add_to_frame(kept, true);
   return kept;
+}
+
+void BlockCache::add_to_frame(Block& block, bool is_second) {
+  FrameBlocks& frame = frames_[is_second ? block.second_frame : block.key.physical >> kPageShift];
+  const u64 start = block.key.physical & kPageOffsetMask;
+  // At least one byte: also what could not be translated depends on what is there.
+  const u64 bytes = block.bytes == 0 ? 1 : block.bytes;
+  if (is_second) {
+    frame.chunks |= chunk_mask(0, start + bytes - kPageSize);
+    block.next_in_second_frame = frame.first;
+  } else {
+    frame.chunks |= chunk_mask(start, std::min(bytes, kPageSize - start));
+    block.next_in_frame = frame.first;
+  }
+  frame.first = &block;
 }
 
 void BlockCache::clear() {

@@ -21,6 +21,8 @@ struct BlockKey {
 // A straight run of guest instructions on one page, with side exits. `entry` looks for attention first,
 // `direct` does not.
 struct Block {
+  static constexpr u64 kNoFrame = ~u64{0};
+
   BlockKey key;
   u32 bytes = 0;  // of guest code
   u32 instructions = 0;
@@ -28,17 +30,24 @@ struct Block {
   u32 entry = 0;
   u32 direct = 0;
   u32 end = 0;
+  // An instruction that reaches into the next page: that page's frame, and where the epoch stands for which it
+  // is known to be that one.
+  u64 second_frame = kNoFrame;
+  u32 guard = 0;
   bool is_dead = false;
   Block* next_in_frame = nullptr;
+  Block* next_in_second_frame = nullptr;
   Block* next_in_bucket = nullptr;
 };
 
 // Of one vCPU. Blocks stay where they are until clear(), dead ones too: their code leads back to the
-// dispatcher.
+// dispatcher, or to what took their place.
 class BlockCache {
  public:
   Block* find(const BlockKey& key) const;
-  Block& insert(const Block& block);
+  // `on_replace` hears of the dead block with the same key, if there is one.
+  template <class F>
+  Block& insert(const Block& block, F on_replace);
   void clear();
 
   // True when blocks of that frame are left.
@@ -62,10 +71,11 @@ class BlockCache {
     const u64 mixed = key.rip ^ key.physical << 20 ^ u64{key.mode} << 61;
     return static_cast<unsigned>(mixed * 0x9e3779b97f4a7c15 >> 48);
   }
-  void remove(Block& block);
+  Block& add(const Block& block);
   static u64 chunk_mask(u64 start, u64 size);
   template <class F>
-  void drop_frame(FrameBlocks& frame, F on_drop);
+  void drop_frame(u64 number, FrameBlocks& frame, F on_drop);
+  void add_to_frame(Block& block, bool is_second);
 
   std::deque<Block> blocks_;
   std::vector<Block*> buckets_ = std::vector<Block*>(kBuckets);
@@ -73,11 +83,26 @@ class BlockCache {
 };
 
 template <class F>
-void BlockCache::drop_frame(FrameBlocks& frame, F on_drop) {
-  for (Block* block = frame.first; block != nullptr; block = block->next_in_frame) {
+Block& BlockCache::insert(const Block& block, F on_replace) {
+  for (Block** link = &buckets_[bucket_of(block.key)]; *link != nullptr;) {
+    Block& old = **link;
+    if (old.key == block.key) {
+      *link = old.next_in_bucket;
+      on_replace(old);
+    } else {
+      link = &old.next_in_bucket;
+    }
+  }
+  return add(block);
+}
+
+template <class F>
+void BlockCache::drop_frame(u64 number, FrameBlocks& frame, F on_drop) {
+  for (Block* block = frame.first; block != nullptr;) {
+    Block* next = block->second_frame == number ? block->next_in_second_frame : block->next_in_frame;
+    if (!block->is_dead) on_drop(*block);
     block->is_dead = true;
-    remove(*block);
-    on_drop(*block);
+    block = next;
   }
 }
 
@@ -87,14 +112,14 @@ bool BlockCache::drop_written(GuestPhys address, u64 size, F on_drop) {
   if (found == frames_.end()) return false;
   if ((found->second.chunks & chunk_mask(address.page_offset(), size)) == 0) return true;
   // All blocks of the frame go: code that is being written usually changes in more than one place.
-  drop_frame(found->second, on_drop);
+  drop_frame(found->first, found->second, on_drop);
   frames_.erase(found);
   return false;
 }
 
 template <class F>
 void BlockCache::drop_all(F on_drop) {
-  for (auto& [number, frame] : frames_) drop_frame(frame, on_drop);
+  for (auto& [number, frame] : frames_) drop_frame(number, frame, on_drop);
   frames_.clear();
 }
 

@@ -19,10 +19,11 @@ enum class Leave : u64 {
 // Blocks by address, for indirect branches. `keys` are negated RIPs.
 struct JumpCache {
   static constexpr unsigned kEntries = 8192;
-  // PEXT with this mask is the index. Functions begin at multiples of 16, calls come closer together.
-  static constexpr u64 kMask = 0x7ff6;
-  static constexpr unsigned index(u64 rip) {
-    return static_cast<unsigned>((rip >> 1 & 3) | (rip >> 4 & 0x7ff) << 2);
+  // PEXT with this mask of RIP's CRC-32C is the index. Addresses of code differ in few bits, and hot ones must
+  // not share an entry.
+  static constexpr u64 kMask = kEntries - 1;
+  [[gnu::target("sse4.2")]] static unsigned index(u64 rip) {
+    return static_cast<unsigned>(__builtin_ia32_crc32di(0, rip) & kMask);
   }
   std::array<u64, kEntries> keys;
   std::array<u64, kEntries> codes;
@@ -30,9 +31,9 @@ struct JumpCache {
   unsigned used_count;
 
   // The key of no canonical address, or in the entry of that address, of another one.
-  static constexpr u64 empty_key(unsigned index) {
+  static u64 empty_key(unsigned index) {
     constexpr u64 kNowhere = 0xc000'0000'0000'0000;
-    return ~(kNowhere + (index == JumpCache::index(kNowhere) ? 2 : 0)) + 1;
+    return ~(kNowhere + (index == JumpCache::index(kNowhere) ? 8 : 0)) + 1;
   }
   void reset() {
     for (unsigned i = 0; i < kEntries; ++i) keys[i] = empty_key(i);
@@ -50,6 +51,13 @@ struct JumpCache {
   }
 };
 
+// Branches of user code to another page are linked for one epoch of one address space, and instructions that
+// cross into another page are translated for one epoch of their half. They compare these bits of it, which are
+// positive as a displacement.
+inline constexpr u64 kEpochBits = 0x7fffffff;
+// In Frame::exit_link: the branch is of that kind.
+inline constexpr u64 kFarUserLink = u64{1} << 31;
+
 // One for each address space, in its EngineArea, with a small stack below it and the translation tables
 // behind it. Written on the vCPU's thread only, but for `go`.
 struct alignas(64) Frame {
@@ -63,6 +71,10 @@ struct alignas(64) Frame {
   u64 fs_base;
   u64 gs_base;
   std::array<u64, 2> vectors;  // 0: not in the host's registers, or SSE, AVX instructions may not run now
+  // Of this address space and of the kernel's half: see kEpochBits.
+  u64 user_epoch;
+  u64 kernel_epoch;
+
   CpuState* state;
   u64 interrupt_flag;  // RFLAGS.IF
   u64 other_flags;     // RFLAGS without IF and the arithmetic flags, which are in the host's

@@ -2,13 +2,14 @@
 // paging unit.
 #include "engine/jit/jit.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/verify.h"
 #include "cpu/code_buffer.h"
 #include "cpu/core.h"
 #include "cpu/flat_segment.h"
-#include "engine/jit/profile_interpreted.h"
+#include "engine/jit/profile_hooks.h"
 #include "engine/jit/translator.h"
 
 namespace doppel::jit {
@@ -36,12 +37,11 @@ class Jit final : public TranslatedCode {
       : options_{.features = config.features,
                  .counts = config.counts_instructions,
                  .links = config.links_blocks,
-                 .instructions = config.block_instructions,
-                 .map = config.keeps_map || !config.observers.empty() ? &map_ : nullptr},
+                 .instructions = config.block_instructions},
         code_(std::move(code)),
         faults_(code_.executable(0), static_cast<u32>(code_.size())),
-        observers_(config.observers),
-        interpreted_(config.features) {
+        observation_(code_, config.features, config.keeps_map, config.observers) {
+    options_.map = observation_.map();
     start_code();
   }
 
@@ -66,10 +66,10 @@ class Jit final : public TranslatedCode {
   }
   std::vector<std::pair<std::string_view, u64>> statistics() const override;
   void add_metrics(MetricList& list) const override {
-    add_translator_metrics(statistics(), emitted_bytes_, list);
-    interpreted_.add_metrics(list);
+    add_translator_metrics(statistics(), observation_.emitted_bytes(), list);
+    observation_.interpreted.add_metrics(list);
   }
-  GuestPlace locate(u64 host_pc) const override;
+  GuestPlace locate(u64 host_pc) const override { return observation_.locate(*core_, host_pc); }
 
  private:
   static constexpr unsigned kMaxFrames = 16;
@@ -86,7 +86,12 @@ class Jit final : public TranslatedCode {
   Block* find_or_translate(u64 rip, AccessMode mode, bool may_clear);
   bool is_full() const { return code_.size() - code_.used() < kLargestBlock; }
   Block* translate(const BlockKey& key);
-  void announce(const Block& block, const u8* guest, u32 base, std::size_t first_mark);
+  bool crosses_page(std::span<const u8> code) const;
+  u64 frame_behind(const BlockKey& key) const;
+  void add_next_page(Translator::Source& source, std::span<u8> bytes);
+  bool renew_guard(const Block& block);
+  void write_guard(const Block& block);
+  void drop(Block& block);
   void link(u64 place, const Block& block);
   void cut_far_links();
   void kill(const Block& block);
@@ -101,12 +106,7 @@ class Jit final : public TranslatedCode {
   BlockCache blocks_;
   FaultSites faults_;
   Translator translator_{{.thunks = thunks_, .faults = faults_, .options = options_}};
-  CodeMap map_;
-  std::atomic<bool> map_changes_ = false;              // for signal handlers of this thread
-  std::atomic<const Frame*> entered_frame_ = nullptr;  // the same; null: C++ code that nobody called
-  std::vector<TranslationObserver*> observers_;
-  InterpretedCounts interpreted_;
-  u64 emitted_bytes_ = 0;
+  Observation observation_;
   Core* core_ = nullptr;
   const std::atomic<i64>* attention_ = nullptr;
   const std::atomic<bool>* pending_ = nullptr;
@@ -119,6 +119,7 @@ class Jit final : public TranslatedCode {
   };
   std::vector<FarLink> far_links_;
   u64 far_epoch_ = 0;
+  u64 epoch_turn_ = 0;
 };
 
 void Jit::start_code() {
@@ -134,9 +135,7 @@ void Jit::clear() {
   blocks_.clear();
   far_links_.clear();
   faults_.clear();
-  map_changes_ = true;
-  map_.clear();
-  map_changes_ = false;
+  observation_.clear();
   code_.clear();
   start_code();
   for (const std::atomic<Frame*>& known : frames_) {
@@ -180,6 +179,14 @@ void Jit::check_epochs(Frame& frame) {
     frame.epochs[mode] = now;
     frame.jumps[mode].clear();
   }
+  // Epochs that look alike must not be taken for each other.
+  const u64 user_epoch = core_->mmu.code_epoch(true, 0);
+  if (user_epoch / (kEpochBits + 1) != epoch_turn_) {
+    epoch_turn_ = user_epoch / (kEpochBits + 1);
+    clear();
+  }
+  frame.user_epoch = user_epoch & kEpochBits;
+  frame.kernel_epoch = core_->mmu.code_epoch(false, 1) & kEpochBits;
 }
 
 Frame& Jit::prepare() {
@@ -250,15 +257,15 @@ TranslatedCode::Outcome Jit::run(i64& budget) {
     ++counts_.entries;
     if (options_.counts && budget <= 0) return Outcome::kBudget;
     frame.budget = budget;
-    entered_frame_.store(&frame, std::memory_order_release);
+    observation_.enter(&frame);
     thunks_.enter(&frame);
-    entered_frame_.store(nullptr, std::memory_order_release);
+    observation_.enter(nullptr);
     if (options_.counts) budget = frame.budget;
     take_back(frame);
     if (frame.exit_reason == Leave::kBudget) return Outcome::kBudget;
     if (frame.exit_reason == Leave::kInterpret) {
       ++counts_.interpreted;
-      interpreted_.count(*core_, counts_.drops + counts_.clears);
+      observation_.interpreted.count(*core_, counts_.drops + counts_.clears);
       return Outcome::kInterpret;
     }
   }
@@ -279,7 +286,10 @@ Block* Jit::find_or_translate(u64 rip, AccessMode mode, bool may_clear) {
   const Translation translation = core_->mmu.translate_code(GuestVirt(rip), mode == kUser);
   if (!translation.is_valid) return nullptr;
   const BlockKey key{.rip = rip, .physical = translation.physical.value(), .mode = mode};
-  if (Block* block = blocks_.find(key)) return block;
+  if (Block* block = blocks_.find(key)) {
+    if (block->second_frame == Block::kNoFrame || renew_guard(*block)) return block;
+    drop(*block);
+  }
   if (!core_->memory.is_ram(translation.physical.page_base(), kPageSize)) return nullptr;
   if (is_full()) {
     if (!may_clear) return nullptr;
@@ -294,57 +304,90 @@ Block* Jit::translate(const BlockKey& key) {
   const CodeFrames::UserId user = core_->mmu.code_user();
   do code_frames.mark(frame_number, user);
   while (!code_frames.is_marked_by(frame_number, user));
-  const u8* bytes = core_->memory.host(GuestPhys(key.physical));
+  const u64 room = kPageSize - (key.physical & kPageOffsetMask);
+  Translator::Source source{.key = key, .code = {core_->memory.host(GuestPhys(key.physical)), room}};
+  u8 bytes[2 * ZYDIS_MAX_INSTRUCTION_LENGTH];
+  if (room < ZYDIS_MAX_INSTRUCTION_LENGTH && crosses_page(source.code)) add_next_page(source, bytes);
   const auto base = static_cast<u32>(code_.used());
   Assembler assembler(code_.room(), code_.executable(base));
-  const std::size_t first_mark = map_.count();
-  if (options_.map != nullptr) map_changes_ = true;
-  const Block block =
-      translator_.translate(key, {bytes, kPageSize - (key.physical & kPageOffsetMask)}, assembler, base);
-  if (options_.map != nullptr) map_changes_ = false;
+  observation_.begin_block();
+  Block block = translator_.translate(source, assembler, base);
+  observation_.end_block(block, source.code, base);
   VERIFY(!assembler.is_full());
   code_.commit(assembler.position());
   ++counts_.translations;
-  emitted_bytes_ += block.end - base;
-  if (!observers_.empty()) announce(block, bytes, base, first_mark);
-  return &blocks_.insert(block);
+  if (block.second_frame != Block::kNoFrame) write_guard(block);
+  return &blocks_.insert(block, [&](const Block& old) {
+    write_jump(old.direct, block.direct);
+    write_jump(old.entry, block.entry);
+  });
 }
 
-void Jit::announce(const Block& block, const u8* guest, u32 base, std::size_t first_mark) {
-  const TranslatedBlock translated{.rip = block.key.rip,
-                                   .mode = block.key.mode,
-                                   .guest = {guest, block.bytes},
-                                   .host = {code_.executable(base), block.end - base},
-                                   .host_address = code_.executable(base),
-                                   .base = base,
-                                   .entry = block.entry,
-                                   .direct = block.direct,
-                                   .marks = map_.from(first_mark)};
-  for (TranslationObserver* observer : observers_) observer->translated(translated);
+bool Jit::crosses_page(std::span<const u8> code) const {
+  Decoded decoded;
+  const InstructionDecoder decoder(8, true, options_.features);
+  return decoder.decode(code.data(), code.size(), 0, decoded) == InstructionDecoder::Status::kNeedsMore;
 }
 
-// C++ code that translated code called has its return address right below the frame.
-GuestPlace Jit::locate(u64 host_pc) const {
-  const Frame* frame = entered_frame_.load(std::memory_order_acquire);
-  const u64 start = reinterpret_cast<u64>(code_.executable(0));
-  const bool is_inside = host_pc - start < code_.size();
-  if (frame != nullptr && !map_changes_.load(std::memory_order_acquire)) {
-    const u64 place = is_inside ? host_pc : reinterpret_cast<const u64*>(frame)[-1] - 1;
-    const CodeMark* mark =
-        place - start < code_.size() ? map_.find(static_cast<u32>(place - start)) : nullptr;
-    if (mark != nullptr) {
-      return {mark->rip, mark->mode == kUser,
-              is_inside ? GuestPlace::Doing::kTranslated : GuestPlace::Doing::kHelping};
-    }
-  }
-  return {core_->state.rip, core_->cpl == 3, GuestPlace::Doing::kInterpreting};
+u64 Jit::frame_behind(const BlockKey& key) const {
+  const u64 next = (key.rip & ~kPageOffsetMask) + kPageSize;
+  if (!core_->is_canonical(next) || next >> 63 != key.rip >> 63) return Block::kNoFrame;
+  const Translation translation = core_->mmu.translate_code(GuestVirt(next), key.mode == kUser);
+  const GuestPhys page = translation.physical.page_base();
+  if (!translation.is_valid || !core_->memory.is_ram(page, kPageSize)) return Block::kNoFrame;
+  return page.page_number();
+}
+
+// For an instruction that reaches into the next page, of which nothing else is translated. Code of the lower
+// half that is not the user's is not worth it.
+void Jit::add_next_page(Translator::Source& source, std::span<u8> bytes) {
+  const BlockKey& key = source.key;
+  if (key.mode != kUser && key.rip >> 63 == 0) return;
+  const u64 next = frame_behind(key);
+  if (next == Block::kNoFrame || next == key.physical >> kPageShift) return;
+  CodeFrames& code_frames = core_->memory.code_frames();
+  const CodeFrames::UserId user = core_->mmu.code_user();
+  const u64 first = key.physical >> kPageShift;
+  do {
+    code_frames.mark(first, user);
+    code_frames.mark(next, user);
+  } while (!code_frames.is_marked_by(first, user) || !code_frames.is_marked_by(next, user));
+  std::ranges::copy(source.code, bytes.begin());
+  const u8* tail = core_->memory.host(GuestPhys(next << kPageShift));
+  std::copy_n(tail, ZYDIS_MAX_INSTRUCTION_LENGTH, bytes.begin() + static_cast<i64>(source.code.size()));
+  source.code = bytes.first(source.code.size() + ZYDIS_MAX_INSTRUCTION_LENGTH);
+  source.second_frame = next;
+}
+
+// False: the next page is another one now.
+bool Jit::renew_guard(const Block& block) {
+  if (frame_behind(block.key) != block.second_frame) return false;
+  write_guard(block);
+  return true;
+}
+
+void Jit::write_guard(const Block& block) {
+  const u64 half = block.key.rip >> 63;
+  const i32 epoch = -static_cast<i32>(core_->mmu.code_epoch(half == 0, static_cast<unsigned>(half)) & kEpochBits);
+  std::memcpy(code_.writable(block.guard), &epoch, sizeof(epoch));
+}
+
+void Jit::drop(Block& block) {
+  block.is_dead = true;
+  kill(block);
 }
 
 // The branch whose displacement is at `place` leads to the block from now on.
 void Jit::link(u64 place, const Block& block) {
   ++counts_.links;
-  const auto branch = static_cast<u32>(place);
-  const bool looks = (place & kLinkLooks) != 0;
+  const auto branch = static_cast<u32>(place & ~kFarUserLink);
+  const bool is_user = (place & kFarUserLink) != 0;
+  const bool looks = is_user || (place & kLinkLooks) != 0;
+  if (is_user) {
+    // Before the branch: LEA's displacement, JRCXZ, JMP, an opcode.
+    const i32 epoch = -static_cast<i32>(core_->mmu.code_epoch(true, 0) & kEpochBits);
+    std::memcpy(code_.writable(branch - 9), &epoch, sizeof(epoch));
+  }
   if ((place & kLinkIsFar) != 0) {
     i32 unlinked;
     std::memcpy(&unlinked, code_.writable(branch), sizeof(unlinked));

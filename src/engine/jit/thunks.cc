@@ -160,6 +160,28 @@ const u8* emit_function(Assembler& a, Function function, const u8* leave_to_inte
   return start;
 }
 
+// The jump cache first; what it has not is looked for, and the branch linked.
+const u8* emit_far_user(Assembler& a, const u8* leave_to_look) {
+  const u8* start = a.here();
+  const Memory link = in_frame(offsetof(Frame, exit_link));
+  const auto part = [](bool is_code) {
+    return Memory{
+        .base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(kUser, is_code)};
+  };
+  a.store(link, kTest);
+  a.set(kAddend, 0);
+  a.crc32(kAddend, kAddress);
+  a.pext(kAddend, kAddend, in_frame(offsetof(Frame, jump_mask)));
+  a.load(kTest, part(false));
+  a.lea(kTest, {.base = kTest, .index = kAddress});
+  const u32 hit = a.jump_if_zero();
+  a.jump_to(leave_to_look);
+  a.bind_short(hit);
+  a.store(link, kTest);
+  a.jump_memory(part(true));
+  return start;
+}
+
 // Loads all vector registers when instructions of this kind may run now.
 const u8* emit_load_vectors(Assembler& a, unsigned kind, const u8* leave_to_interpret) {
   constexpr unsigned kDepth = 16;  // return address, flags
@@ -194,6 +216,7 @@ Thunks emit_thunks(Assembler& a, const Functions& functions) {
   thunks.miss = emit_function(a, functions.miss, thunks.leave_to_interpret);
   thunks.find = emit_function(a, functions.find, thunks.leave_to_interpret);
   thunks.tsc = emit_function(a, functions.tsc, nullptr);
+  thunks.far_user = emit_far_user(a, thunks.leave_to_look);
   for (unsigned kind = 0; kind < 2; ++kind) {
     thunks.load_vectors[kind] = emit_load_vectors(a, kind, thunks.leave_to_interpret);
   }

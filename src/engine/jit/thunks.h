@@ -47,6 +47,9 @@ struct Thunks {
   const u8* miss = nullptr;
   const u8* find = nullptr;
   const u8* tsc = nullptr;
+  // Jumped to from a far branch of user code that is not linked for this address space: where to go in
+  // kAddress, the branch in kTest.
+  const u8* far_user = nullptr;
   // Called with the block's RIP in kAddress; one for each kind of vector instruction.
   std::array<const u8*, 2> load_vectors = {};
 };

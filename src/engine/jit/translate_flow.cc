@@ -83,7 +83,9 @@ void Translator::emit_call(const Item& item) {
 // the branch, with its checks of the target.
 void Translator::emit_lookup(const Item& item) {
   const u32 retry = assembler_->position();
-  assembler_->pext(kAddend, kAddress, in_frame(offsetof(Frame, jump_mask)));
+  assembler_->set(kAddend, 0);
+  assembler_->crc32(kAddend, kAddress);
+  assembler_->pext(kAddend, kAddend, in_frame(offsetof(Frame, jump_mask)));
   assembler_->load(
       kTest,
       {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(key_.mode, false)});
@@ -159,8 +161,23 @@ void Translator::go_to(u64 target, u64 from) {
   }
 }
 
+// The distances between the parts are known to Jit::link().
+void Translator::emit_far_user(u64 target) {
+  assembler_->load(kTest, in_frame(offsetof(Frame, user_epoch)));
+  assembler_->lea(kTest, {.base = kTest, .displacement = -static_cast<i32>(kEpochBits)});
+  const u32 is_current = assembler_->jump_if_zero();
+  assembler_->bytes({0xeb, 5});  // over the branch
+  assembler_->bind_short(is_current);
+  const u32 branch = assembler_->jump();
+  assembler_->bind(branch);
+  assembler_->set(kAddress, target);
+  assembler_->set(kTest, (base_ + branch) | kFarUserLink);
+  assembler_->jump_to(thunks_.far_user);
+}
+
 // To another page: what its address means depends on the address space, so the jump cache decides.
 void Translator::emit_look_for(u64 target, AccessMode mode) {
+  if (mode == kUser && options_.links) return emit_far_user(target);
   const auto entry = static_cast<i32>(JumpCache::index(target) * 8);
   assembler_->set(kAddress, target);
   if (!options_.links) return assembler_->jump_to(thunks_.leave_to_look);

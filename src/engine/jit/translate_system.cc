@@ -116,7 +116,9 @@ void Translator::emit_segments(unsigned which) {
 
 // To the block at kAddress in another mode.
 void Translator::emit_look_in(AccessMode mode) {
-  assembler_->pext(kAddend, kAddress, in_frame(offsetof(Frame, jump_mask)));
+  assembler_->set(kAddend, 0);
+  assembler_->crc32(kAddend, kAddress);
+  assembler_->pext(kAddend, kAddend, in_frame(offsetof(Frame, jump_mask)));
   assembler_->load(kTest,
           {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(mode, false)});
   assembler_->lea(kTest, {.base = kTest, .index = kAddress});

@@ -4,6 +4,12 @@
 #include "base/verify.h"
 
 namespace doppel::jit {
+namespace {
+
+// A block goes on behind a conditional branch, but not far: much of what follows is never executed.
+constexpr unsigned kMaxBranches = 2;
+
+}  // namespace
 
 Translator::Translator(const TranslationContext& context)
     : thunks_(context.thunks),
@@ -11,11 +17,12 @@ Translator::Translator(const TranslationContext& context)
       options_(context.options),
       items_(std::make_unique_for_overwrite<Item[]>(context.options.instructions)) {}
 
-void Translator::decode(std::span<const u8> code) {
+void Translator::decode(std::span<const u8> code, unsigned most) {
   const InstructionDecoder decoder(8, true, options_.features);
   item_count_ = 0;
   u64 offset = 0;
-  while (item_count_ < options_.instructions && offset < code.size()) {
+  unsigned branches = 0;
+  while (item_count_ < most && offset < code.size()) {
     Item& item = items_[item_count_++];
     const auto status = decoder.decode(code.data() + offset, code.size() - offset, offset, item.decoded);
     item.rip = key_.rip + offset;
@@ -28,7 +35,7 @@ void Translator::decode(std::span<const u8> code) {
     offset += item.decoded.instruction.length;
     const Kind kind = item.classified.kind;
     // Where instructions are counted, a block is executed whole.
-    const bool may_branch = kind == Kind::kJumpIf && options_.counts;
+    const bool may_branch = kind == Kind::kJumpIf && (options_.counts || ++branches == kMaxBranches);
     const bool is_system = kind == Kind::kAccessFlag || kind == Kind::kSystemCall ||
                            kind == Kind::kSystemReturn || kind == Kind::kSerialize;
     const bool goes_on = !may_branch && !is_system && kind != Kind::kInterpret && kind != Kind::kJump &&
@@ -39,17 +46,20 @@ void Translator::decode(std::span<const u8> code) {
   end_rip_ = key_.rip + offset;
 }
 
-Block Translator::translate(const BlockKey& key, std::span<const u8> code, Assembler& assembler, u32 base) {
+Block Translator::translate(const Source& source, Assembler& assembler, u32 base) {
   assembler_ = &assembler;
   base_ = base;
-  key_ = key;
-  next_mode_ = key.mode;
+  key_ = source.key;
+  next_mode_ = key_.mode;
   detours_.clear();
   fault_places_.clear();
-  decode(code);
+  const bool crosses = source.second_frame != Block::kNoFrame;
+  decode(source.code, crosses ? 1 : options_.instructions);
   Block block{.key = key_, .bytes = static_cast<u32>(end_rip_ - key_.rip)};
   block.instructions = static_cast<u32>(item_count_);
+  block.second_frame = source.second_frame;
   emit_head(block);
+  if (crosses) emit_guard(block);
   if (options_.counts) charge();
   bool is_open = true;
   for (const Item& item : items()) {
@@ -99,6 +109,17 @@ void Translator::emit_head(Block& block) {
   }
   // Room for the jump that replaces a dead block's beginning.
   if (vectors == 0) assembler_->bytes({0x0f, 0x1f, 0x44, 0x00, 0x00});
+}
+
+// Is the next page still the one that the instruction's last bytes came from?
+void Translator::emit_guard(Block& block) {
+  const bool is_kernel = key_.rip >> 63 != 0;
+  assembler_->load(kTest, in_frame(is_kernel ? offsetof(Frame, kernel_epoch) : offsetof(Frame, user_epoch)));
+  assembler_->lea(kTest, {.base = kTest, .displacement = -static_cast<i32>(kEpochBits)});
+  block.guard = position() - 4;
+  const u32 is_current = assembler_->jump_if_zero();
+  assembler_->jump_to(assembler_->at(island_));
+  assembler_->bind_short(is_current);
 }
 
 // False: nothing is executed behind it.

@@ -13,9 +13,9 @@
 
 namespace doppel::jit {
 
-// Flags in Frame::exit_link.
-inline constexpr u64 kLinkLooks = u64{1} << 32;  // each time round looks for attention
-inline constexpr u64 kLinkIsFar = u64{1} << 33;  // to another page of the kernel's half
+// Flags in Frame::exit_link, with kFarUserLink.
+inline constexpr u64 kLinkLooks = u64{1} << 32;     // each time round looks for attention
+inline constexpr u64 kLinkIsFar = u64{1} << 33;     // to another page of the kernel's half
 
 // What translation refers to, all of one vCPU.
 struct TranslationOptions {
@@ -37,21 +37,26 @@ class Translator {
  public:
   explicit Translator(const TranslationContext& context);
 
-  // `code`: guest bytes from the block's first one to the end of its page. `room`: where the block goes,
-  // `base` bytes from the start of the code memory. The block is valid unless the assembler is full
-  // afterwards.
-  Block translate(const BlockKey& key, std::span<const u8> code, Assembler& assembler, u32 base);
+  // `code`: guest bytes from the block's first one to the end of its page, or those of one instruction that
+  // reaches into the next page, whose frame is `second_frame`. `room`: where the block goes,
+  // `base` bytes from the start of the code memory. The block is valid unless the assembler is full afterwards.
+  struct Source {
+    BlockKey key;
+    std::span<const u8> code;
+    u64 second_frame = Block::kNoFrame;
+  };
+  Block translate(const Source& source, Assembler& assembler, u32 base);
 
  private:
   // A place out of the way, emitted behind the block.
   enum class Aside : u8 { kMiss, kFind, kInterpret, kLink, kLook, kBudget };
   struct Detour {
     Aside aside;
-    u32 branch;               // displacement that leads there
-    u32 retry = 0;            // kMiss, kFind: where the access or the lookup begins
-    u64 rip = 0;              // of the instruction, or kLink, kLook: where to go
-    u32 detail = 0;           // kMiss, kFind: Detail
-    u64 link = 0;             // kLink: Link flags
+    u32 branch;      // displacement that leads there
+    u32 retry = 0;   // kMiss, kFind: where the access or the lookup begins
+    u64 rip = 0;     // of the instruction, or kLink, kLook: where to go
+    u32 detail = 0;  // kMiss, kFind: Detail
+    u64 link = 0;    // kLink: Link flags
     Host address = kAddress;  // kMiss: where the address is
   };
   struct Item {
@@ -62,7 +67,8 @@ class Translator {
   };
 
   // translator.cc
-  void decode(std::span<const u8> code);
+  void decode(std::span<const u8> code, unsigned most);
+  void emit_guard(Block& block);
   void emit_head(Block& block);
   bool emit_item(const Item& item);
   void emit_detours();
@@ -108,6 +114,7 @@ class Translator {
   void go_to(u64 target, u64 from);
   void bind_target(u32 branch, u64 target, u64 from);
   void emit_look_for(u64 target, AccessMode mode);
+  void emit_far_user(u64 target);
 
   // translate_system.cc: privileged and system instructions in line.
   bool emit_system(const Item& item);

@@ -65,14 +65,17 @@ inline constexpr u64 kCode = 0x1000;
 
 class KvmTest : public testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { make(DirtyTracking::kBest); }
+  void make(DirtyTracking tracking) {
+    vcpu_.reset();
+    vm_.reset();
     Result<KvmDevice> device = KvmDevice::open();
     if (!device) GTEST_SKIP() << device.error().message;
     const u64 tsc_hz = u64{device->tsc_khz()} * 1000;
     platform_ = std::make_unique<FakePlatform>(tsc_hz);
     cpuid_ = *x86::CpuidTable::create(
         "host", {.tsc_hz = tsc_hz, .kvm_features = 0, .removed = missing_features(*device)});
-    vm_ = *KvmVm::create(std::move(*device), *memory_, tsc_hz);
+    vm_ = *KvmVm::create(std::move(*device), *memory_, tsc_hz, tracking);
     Result<std::unique_ptr<Vcpu>> made =
         create_kvm_vcpu({.vm = *vm_, .platform = *platform_, .cpuid = *cpuid_});
     ASSERT_TRUE(made) << made.error().message;

@@ -121,6 +121,7 @@ void KvmVcpu::load(const CpuState& state) {
   core_.state_replaced();
   failure_.clear();
   needs_completion_ = is_unsupported_ = false;
+  check_reported();
   ++statistics_.state_loads;
   if (const Result<void> done = write_state(core_.state); !done) stop_for_good(done.error().message);
   is_loaded_ = true;

@@ -1,8 +1,6 @@
 // The loop around KVM_RUN: events in, exits out.
 #include "engine/kvm/kvm_vcpu.h"
 
-#include <sys/mman.h>
-
 #include "base/log.h"
 #include "engine/kvm/kvm_cpuid.h"
 #include "engine/kvm/kvm_signal.h"
@@ -20,18 +18,6 @@ Result<std::unique_ptr<Vcpu>> create_kvm_vcpu(const KvmVcpuConfig& config) {
 
 namespace doppel::kvm {
 
-RunPage::~RunPage() {
-  if (run_ != nullptr) ::munmap(run_, size_);
-}
-
-Result<void> RunPage::map(const KvmFile& vcpu, u64 size) {
-  void* page = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.get(), 0);
-  if (page == MAP_FAILED) return fail("KVM: mapping a vCPU: {}", std::strerror(errno));
-  run_ = static_cast<kvm_run*>(page);
-  size_ = size;
-  return {};
-}
-
 KvmVcpu::KvmVcpu(const KvmVcpuConfig& config)
     : vm_(config.vm),
       platform_(config.platform),
@@ -44,6 +30,7 @@ Result<void> KvmVcpu::open() {
   const int size = TRY(vm_.device().file().call(KVM_GET_VCPU_MMAP_SIZE, 0, "size of a vCPU"));
   file_ = KvmFile(UniqueFd(TRY(vm_.file().call(KVM_CREATE_VCPU, u64{apic_id_}, "creating a vCPU"))));
   TRY_VOID(run_.map(file_, static_cast<u64>(size)));
+  TRY_VOID(vm_.add_vcpu(file_));
   TRY_VOID(load_cpuid(file_, core_.cpuid, apic_id_));
   if (vm_.scaled_tsc_khz() != 0) {
     TRY_VOID(file_.apply(KVM_SET_TSC_KHZ, u64{vm_.scaled_tsc_khz()}, "setting the TSC's rate"));
@@ -89,7 +76,9 @@ Exit KvmVcpu::run(RunLimit limit) {
     run_.set_immediate_exit(false);
     if (!failure_.empty()) return {ExitReason::kShutdown, failure_};
     if (core_.state.activity == Activity::kShutdown) return finish({ExitReason::kShutdown, "triple fault"});
+    if (hit_) return finish({.reason = ExitReason::kDebug, .detail = {}, .debug = *std::exchange(hit_, {})});
     if (kicked_.exchange(false)) return finish({ExitReason::kKicked, {}});
+    if (must_not_enter()) return leave_to_another();
     if (!knows_platform_) meet_platform();
     follow_time();
     if (core_.state.activity != Activity::kWaitForSipi) take_events();
@@ -105,7 +94,7 @@ Exit KvmVcpu::finish(Exit exit) {
     run_.set_immediate_exit(true);
     enter();
   }
-  if (exit.reason == ExitReason::kKicked || exit.reason == ExitReason::kUnsupported) settle();
+  if (exit.reason != ExitReason::kHalted && exit.reason != ExitReason::kShutdown) settle();
   if (!failure_.empty()) return {ExitReason::kShutdown, failure_};
   return exit;
 }
@@ -148,6 +137,12 @@ void KvmVcpu::handle_exit() {
     case KVM_EXIT_IRQ_WINDOW_OPEN:
       ++statistics_.window_exits;
       return;
+    case KVM_EXIT_DEBUG:
+      return do_debug_exception();
+    case KVM_EXIT_DIRTY_RING_FULL:
+      ++statistics_.full_dirty_rings;
+      if (const Result<void> done = vm_.empty_dirty_rings(); !done) stop_for_good(done.error().message);
+      return;
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_INTR:
       return;
@@ -156,11 +151,20 @@ void KvmVcpu::handle_exit() {
   }
 }
 
+void KvmVcpu::take_nmi() {
+  if (!nmi_hint_.exchange(false)) return;
+  file_.try_call(KVM_NMI, 0);
+  if (core_.state.activity == Activity::kHalted) core_.state.activity = Activity::kRunning;
+}
+
+// With an NMI that was announced, so that it is in the state.
+Exit KvmVcpu::leave_to_another() {
+  if (core_.state.activity != Activity::kWaitForSipi) take_nmi();
+  return finish({ExitReason::kUnsupported, {}});
+}
+
 void KvmVcpu::take_events() {
-  if (nmi_hint_.exchange(false)) {
-    file_.try_call(KVM_NMI, 0);
-    if (core_.state.activity == Activity::kHalted) core_.state.activity = Activity::kRunning;
-  }
+  take_nmi();
   run_->request_interrupt_window = 0;
   if (interrupt_hint_) offer_interrupt();
 }
@@ -192,7 +196,7 @@ std::vector<std::pair<std::string_view, u64>> KvmVcpu::statistics() const {
           {"msr_exits", statistics_.msr_exits},       {"halts", statistics_.halts},
           {"window_exits", statistics_.window_exits}, {"interrupts", statistics_.interrupts},
           {"signals", statistics_.signals},           {"unsupported", statistics_.unsupported},
-          {"state_loads", statistics_.state_loads}};
+          {"state_loads", statistics_.state_loads},   {"full_dirty_rings", statistics_.full_dirty_rings}};
 }
 
 }  // namespace doppel::kvm

@@ -3,10 +3,13 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cpu/core.h"
 #include "cpu/vcpu.h"
+#include "engine/kvm/kvm_debug.h"
+#include "engine/kvm/kvm_run_page.h"
 #include "engine/kvm/kvm_vm.h"
 #include "x86/msr.h"
 
@@ -26,25 +29,6 @@ Result<std::unique_ptr<Vcpu>> create_kvm_vcpu(const KvmVcpuConfig& config);
 
 namespace doppel::kvm {
 
-// The kernel's page of a vCPU, mapped.
-class RunPage {
- public:
-  RunPage() = default;
-  RunPage(const RunPage&) = delete;
-  RunPage& operator=(const RunPage&) = delete;
-  ~RunPage();
-  Result<void> map(const KvmFile& vcpu, u64 size);
-
-  kvm_run* operator->() const { return run_; }
-  u8* bytes(u64 offset) const { return reinterpret_cast<u8*>(run_) + offset; }
-  // Makes the next KVM_RUN return at once; any thread.
-  void set_immediate_exit(bool is_set) { std::atomic_ref(run_->immediate_exit).store(is_set ? 1 : 0); }
-
- private:
-  kvm_run* run_ = nullptr;
-  u64 size_ = 0;
-};
-
 struct Statistics {
   u64 port_exits = 0;
   u64 mmio_exits = 0;
@@ -55,6 +39,7 @@ struct Statistics {
   u64 signals = 0;
   u64 unsupported = 0;
   u64 state_loads = 0;
+  u64 full_dirty_rings = 0;
 };
 
 // One vCPU in KVM with everything outside the processor (interrupt controllers, timers, most model-specific
@@ -79,6 +64,9 @@ class KvmVcpu final : public Vcpu {
   }
   void save(CpuState& state) override;
   void load(const CpuState& state) override;
+  // A vCPU that steps, or stands at a breakpoint it reported, answers kUnsupported: another engine executes
+  // that instruction without a trace of the debugger in it.
+  Result<void> set_debug(const DebugControl& control) override;
   std::vector<std::pair<std::string_view, u64>> statistics() const override;
   void invalidate(GuestPhys, u64) override {}
 
@@ -89,6 +77,8 @@ class KvmVcpu final : public Vcpu {
   void handle_exit();
   void interrupt_run();
   void take_events();
+  void take_nmi();
+  Exit leave_to_another();
   void offer_interrupt();
   bool is_waiting() const;
   void stop_for_good(std::string reason);
@@ -99,6 +89,12 @@ class KvmVcpu final : public Vcpu {
   void do_msr_read();
   void do_msr_write();
   void report_error();
+
+  // kvm_debug.cc
+  void do_debug_exception();
+  void raise_debug_exception(u64 causes);
+  void check_reported();
+  bool must_not_enter() const { return steps_ || reported_.has_value(); }
 
   // kvm_transfer.cc
   Result<void> read_state(CpuState& state, kvm_vcpu_events& events);
@@ -128,6 +124,13 @@ class KvmVcpu final : public Vcpu {
   u64 kvm_tsc_offset_ = 0;       // guest TSC minus the host's (scaled)
   std::string failure_;          // why this vCPU cannot run on; empty: it can
   bool is_loaded_ = false;       // KVM has a state
+
+  DebugPlan debug_;
+  bool steps_ = false;
+  std::optional<DebugHit> hit_;  // to be reported
+  // The breakpoint reported last, and when; nothing once its instruction was executed.
+  std::optional<u64> reported_;
+  u64 reported_retired_ = 0;
 
   std::atomic<bool> kicked_ = false;
   std::atomic<bool> interrupt_hint_ = false;  // has_interrupt() should be asked

@@ -1,4 +1,4 @@
-// A vCPU in the host's KVM: exits, events, kicks, time, the dirty log. Code is 16-bit.
+// A vCPU in the host's KVM: exits, events, kicks, time. Code is 16-bit.
 #include <algorithm>
 #include <thread>
 
@@ -100,7 +100,9 @@ TEST_F(KvmTest, AnNmiIsDelivered) {
 
 TEST_F(KvmTest, AKickFromAnotherThreadEndsAnEndlessLoop) {
   put(kCode, {0xeb, 0xfe});
-  vcpu_->load(real_mode());
+  CpuState state = real_mode();
+  state.rflags |= x86::kFlagIf;  // Bochs, where this runs too, never interrupts such a guest with IF clear
+  vcpu_->load(state);
   std::thread kicker([this] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     vcpu_->kick();
@@ -154,22 +156,6 @@ TEST_F(KvmTest, TheGuestsTscIsTheMachinesPlusItsOffset) {
   const u64 slack = platform_->inputs.tsc_hz() / 10'000;  // 100 microseconds
   EXPECT_GE(seen + slack, before);
   EXPECT_LE(seen, after + slack);
-}
-
-TEST_F(KvmTest, TheDirtyLogHasTheFramesTheGuestWrote) {
-  std::vector<u64> frames;
-  auto collect = [&] {
-    frames.clear();
-    ASSERT_TRUE(vm_->collect_dirty([&](GuestPhys frame) { frames.push_back(frame.value()); }));
-  };
-  ASSERT_TRUE(vm_->start_dirty_log());
-  run({0xc6, 0x06, 0x00, 0x50, 0x77, kHlt});  // mov byte [0x5000], 0x77
-  collect();
-  EXPECT_EQ(std::ranges::count(frames, 0x5000u), 1);
-  EXPECT_EQ(std::ranges::count(frames, 0x6000u), 0);
-  collect();
-  EXPECT_TRUE(frames.empty());
-  EXPECT_TRUE(vm_->stop_dirty_log());
 }
 
 TEST(KvmDevice, SaysWhatIsMissing) {

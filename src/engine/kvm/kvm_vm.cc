@@ -1,7 +1,5 @@
-// Creating the machine inside KVM, and its dirty log.
+// Creating the machine inside KVM.
 #include "engine/kvm/kvm_vm.h"
-
-#include <bit>
 
 #include "base/verify.h"
 #include "engine/kvm/kvm_msrs.h"
@@ -17,7 +15,8 @@ constexpr u64 kRateTolerance = 10'000;  // one part in
 
 }  // namespace
 
-Result<std::unique_ptr<KvmVm>> KvmVm::create(KvmDevice device, GuestMemory& memory, u64 tsc_hz) {
+Result<std::unique_ptr<KvmVm>> KvmVm::create(KvmDevice device, GuestMemory& memory, u64 tsc_hz,
+                                             DirtyTracking tracking) {
   TRY_VOID(install_kick_signal());
   auto vm = std::unique_ptr<KvmVm>(new KvmVm(std::move(device), memory));
   TRY_VOID(vm->choose_tsc_rate(tsc_hz));
@@ -26,6 +25,7 @@ Result<std::unique_ptr<KvmVm>> KvmVm::create(KvmDevice device, GuestMemory& memo
     TRY_VOID(vm->file_.apply(KVM_SET_TSS_ADDR, kTssAddress, "placing the task segment of real mode"));
   }
   TRY_VOID(vm->add_slots());
+  if (tracking == DirtyTracking::kBest) vm->prepare_dirty_rings();
   TRY_VOID(vm->set_msr_policy());
   TRY_VOID(vm->ask_for_failures());
   return vm;
@@ -95,33 +95,6 @@ Result<void> KvmVm::ask_for_failures() {
   exits.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE;
   exits.args[0] = 1;
   return file_.apply(KVM_ENABLE_CAP, &exits, "exits for instructions that are not emulated");
-}
-
-Result<void> KvmVm::start_dirty_log() {
-  for (const Slot& slot : slots_) TRY_VOID(set_slot(slot, KVM_MEM_LOG_DIRTY_PAGES));
-  return {};
-}
-
-Result<void> KvmVm::collect_dirty(const std::function<void(GuestPhys)>& visit) {
-  for (const Slot& slot : slots_) {
-    const u64 pages = slot.size >> kPageShift;
-    std::vector<u64> bitmap((pages + 63) / 64);
-    kvm_dirty_log log{};
-    log.slot = slot.number;
-    log.dirty_bitmap = bitmap.data();
-    TRY_VOID(file_.apply(KVM_GET_DIRTY_LOG, &log, "the dirty log"));
-    for (u64 i = 0; i < bitmap.size(); ++i) {
-      for (u64 word = bitmap[i]; word != 0; word &= word - 1) {
-        visit(slot.address + ((i * 64 + static_cast<u64>(std::countr_zero(word))) << kPageShift));
-      }
-    }
-  }
-  return {};
-}
-
-Result<void> KvmVm::stop_dirty_log() {
-  for (const Slot& slot : slots_) TRY_VOID(set_slot(slot, 0));
-  return {};
 }
 
 }  // namespace doppel::kvm
