@@ -90,12 +90,9 @@ void EngineProfiler::leave(unsigned cpu, Vcpu& engine) {
 }
 
 void EngineProfiler::run() {
-  auto next = std::chrono::steady_clock::now();
+  constexpr auto kPeriod = std::chrono::nanoseconds(1'000'000'000 / kPerSecond);
   std::unique_lock lock(mutex_);
-  while (!is_ending_) {
-    next = std::max(next, std::chrono::steady_clock::now() - std::chrono::milliseconds(10));
-    next += std::chrono::nanoseconds(1'000'000'000 / kPerSecond);
-    if (wake_.wait_until(lock, next, [this] { return is_ending_; })) break;
+  while (!wake_.wait_for(lock, kPeriod, [this] { return is_ending_; })) {
     for (const std::unique_ptr<Slot>& slot : slots_) {
       look(*slot);
       collect(*slot);
@@ -155,7 +152,7 @@ std::string EngineProfiler::text(const SymbolTable& symbols) {
   u64 total = 0;
   for (const Row& row : all) total += row.sum;
   std::string out =
-      fmt::format("# {} samples, {} lost; {} a second for each CPU that executes\n", total, lost, kPerSecond);
+      fmt::format("# {} samples, {} lost; at most {} a second for each CPU that executes\n", total, lost, kPerSecond);
   out += fmt::format("#{:>7} {:>9} {:>10} {:>8} {:>11}  {:<6}  function\n", "share", "samples", "translated",
                      "helping", "interpreted", "mode");
   for (const Row& row : all) {
