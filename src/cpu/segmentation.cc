@@ -22,7 +22,7 @@ bool Core::linear_address(unsigned segment, u64 offset, unsigned size, bool is_w
       const bool is_readable = !seg.is_code() || (seg.type() & 2) != 0;
       if (is_write ? !is_writable : !is_readable) return raise(vector, 0);
     }
-    if (!is_within_limit(seg, offset, size)) return raise(vector, 0);
+    if (!is_within_limit(seg, offset, size, !cpuid.is_amd())) return raise(vector, 0);
     va = (seg.base + offset) & 0xffffffff;
   }
   // SDM 3A 6.15 "alignment check": only at CPL 3.

@@ -3,11 +3,12 @@
 
 namespace doppel {
 
-bool is_within_limit(const Segment& segment, u64 offset, unsigned size) {
+bool is_within_limit(const Segment& segment, u64 offset, unsigned size, bool wraps) {
   const u64 last = offset + size - 1;
   const bool is_expand_down = segment.is_code_or_data() && (segment.type() & 0xc) == 4;
-  // SDM 3A 5.3: with a limit of 4 GiB an access beyond it need not fault; on Intel's processors it wraps.
-  if (!is_expand_down) return segment.limit == 0xffffffff || (last <= segment.limit && last >= offset);
+  if (!is_expand_down) {
+    return (wraps && segment.limit == 0xffffffff) || (last <= segment.limit && last >= offset);
+  }
   const u64 upper = segment.is_32bit() ? 0xffffffff : 0xffff;
   return offset > segment.limit && last <= upper;
 }
@@ -26,7 +27,8 @@ bool StackFrame::locate(u64 offset, u64& va) {
     va = offset;
     return core_.is_canonical(va) || core_.raise(x86::kVectorSs, error_code_);
   }
-  if (!is_within_limit(segment_, offset, size_)) return core_.raise(x86::kVectorSs, error_code_);
+  if (!is_within_limit(segment_, offset, size_, !core_.cpuid.is_amd()))
+    return core_.raise(x86::kVectorSs, error_code_);
   va = (segment_.base + offset) & 0xffffffff;
   return true;
 }

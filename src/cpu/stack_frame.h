@@ -5,8 +5,9 @@
 
 namespace doppel {
 
-// Does [offset, offset + size) lie inside the segment? SDM 3A 5.3.
-bool is_within_limit(const Segment& segment, u64 offset, unsigned size);
+// Does [offset, offset + size) lie inside the segment? With a limit of 4 GiB an access that crosses it may
+// wrap or fault (SDM 3A 5.3): Intel's processors wrap, AMD's do not.
+bool is_within_limit(const Segment& segment, u64 offset, unsigned size, bool wraps);
 
 // A stack under construction or inspection during a far transfer: the registers change only when the caller
 // commits `offset()`. Limit violations raise #SS with `error_code`.

@@ -147,6 +147,7 @@ Result<CpuidTable> CpuidTable::create(std::string_view template_name, const Cpui
   CpuidTable table;
   table.config_ = config;
   table.vendor_ = model->vendor;
+  table.is_amd_ = table.vendor_ == "AuthenticAMD" || table.vendor_ == "HygonGenuine";
   table.brand_ = model->brand;
   table.signature_ = model->signature;
   table.max_basic_leaf_ = kMaxBasicLeaf;

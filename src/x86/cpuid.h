@@ -83,7 +83,7 @@ class CpuidTable {
   const FeatureSet& features() const { return features_; }
 
   // Does the guest see AMD's variant of SYSCALL, SYSENTER and their kin?
-  bool is_amd() const { return vendor_ == "AuthenticAMD" || vendor_ == "HygonGenuine"; }
+  bool is_amd() const { return is_amd_; }
   // CPUID.1:EAX.
   u32 signature() const { return signature_; }
   // Settable bits of XCR0.
@@ -113,7 +113,8 @@ class CpuidTable {
   CpuidConfig config_;
   FeatureSet features_;
   std::string vendor_;  // 12 characters
-  std::string brand_;   // at most 47
+  bool is_amd_ = false;
+  std::string brand_;  // at most 47
   u32 signature_ = 0;
   u32 max_basic_leaf_ = 0;
 };

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "tests/differential/case_builder.h"
+#include "tests/differential/coverage.h"
 #include "x86/registers.h"
 
 namespace doppel::differential {
@@ -138,6 +139,13 @@ void CaseBuilder::adjust_division() {
   place_memory_operands();
 }
 
+// A host that allows MXCSR.MM, which doppel does not offer to guests, must not be given it.
+void CaseBuilder::clear_misaligned_mode(u64 address) {
+  constexpr u64 kMisalignedMode = u64{1} << 17;
+  if (!host_has_misaligned_mode()) return;
+  write_memory(address, bytes_of(read_memory(address, 4) & ~kMisalignedMode, 4));
+}
+
 // Instructions that load a whole unit's state must often find an acceptable image.
 void CaseBuilder::adjust_state_image() {
   UserState& state = case_->state;
@@ -167,6 +175,8 @@ void CaseBuilder::adjust_state_image() {
   if (is_load && random_->percent(85)) {
     write_memory(explicit_target_.address, bytes_of(random_->next() & 0xffff, 4));
   }
+  if (is_load) clear_misaligned_mode(explicit_target_.address);
+  if (is_restore || is_legacy) clear_misaligned_mode(explicit_target_.address + offsetof(FxsaveArea, mxcsr));
 }
 
 }  // namespace doppel::differential

@@ -43,6 +43,7 @@ class CaseBuilder {
   i64 solve_registers(const ZydisDecodedOperandMem& memory, u64 sum);
   void set_address_register(ZydisRegister reg, u64 value);
   void fill_target(Target target);
+  void clear_misaligned_mode(u64 address);
   void write_memory(u64 address, std::span<const u8> bytes);
   u64 read_memory(u64 address, u32 size) const;
 

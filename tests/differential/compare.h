@@ -16,6 +16,7 @@ struct Mask {
   u64 ignored_flags = 0;
   bool is_compat = false;
   FaultLatitude latitude;
+  bool may_lack_misaligned_mode = false;
 
   static Mask of(const Instruction& instruction, bool is_compat);
 };

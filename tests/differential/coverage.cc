@@ -149,6 +149,23 @@ const OfferedSet* find_set(ZydisISASet set) {
   return found == std::end(kOffered) ? nullptr : found;
 }
 
+bool host_is_amd() {
+  u32 max_leaf = 0;
+  u32 ebx = 0;
+  u32 ecx = 0;
+  u32 edx = 0;
+  if (__get_cpuid(0, &max_leaf, &ebx, &ecx, &edx) == 0) return false;
+  return ebx == signature_AMD_ebx || ebx == signature_HYGON_ebx;
+}
+
+bool is_amd_in_hypervisor() { return host_is_amd() && host_has({1, kEcx, 31}); }
+
+// INT1 traps: its RIP is that of the next instruction (SDM 3A 6.15, APM 2 8.2.2). A hypervisor that
+// intercepts #DB on AMD's processors passes on the RIP of INT1 itself.
+bool has_early_rip(const Instruction& instruction) {
+  return instruction.info.mnemonic == ZYDIS_MNEMONIC_INT1 && is_amd_in_hypervisor();
+}
+
 // The part of CET that is a no-op on processors without it. SDM 1 17.
 bool is_cet_nop(ZydisMnemonic mnemonic) {
   return mnemonic == ZYDIS_MNEMONIC_ENDBR32 || mnemonic == ZYDIS_MNEMONIC_ENDBR64 ||
@@ -187,6 +204,10 @@ const char* skip_reason(const Instruction& instruction) {
   const auto& info = instruction.info;
   const auto* skip = std::ranges::find(kSkips, info.mnemonic, &Skip::mnemonic);
   if (skip != std::end(kSkips)) return skip->reason;
+  // APM 3 "SYSEXIT": #UD in long mode. KVM emulates it for the sake of guests that move between vendors, and
+  // then its check of CPL comes first.
+  if (info.mnemonic == ZYDIS_MNEMONIC_SYSEXIT && is_amd_in_hypervisor())
+    return "the hypervisor below this host emulates it";
   if (info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return kFar;
   if (loads_segment(instruction)) return kSegment;
   if (is_near_branch(instruction) && instruction.has(ZYDIS_ATTRIB_HAS_OPERANDSIZE)) {
@@ -224,6 +245,7 @@ u64 ignored_flags(const Instruction& instruction) {
 
 FaultLatitude fault_latitude(const Instruction& instruction) {
   FaultLatitude latitude;
+  latitude.has_early_rip = has_early_rip(instruction);
   for (const ZydisDecodedOperand& operand : instruction.all_operands()) {
     latitude.has_mmx_entered |= operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
                                 ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX;
@@ -255,6 +277,7 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
     case ZYDIS_MNEMONIC_CMPSD:
     case ZYDIS_MNEMONIC_CMPSQ:
       latitude.has_two_reads = true;
+      latitude.has_open_read_order = host_is_amd();
       break;
     case ZYDIS_MNEMONIC_FSTP:
       latitude.has_partial_stores = instruction.operands[0].size == 80;
@@ -278,6 +301,32 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
       break;
   }
   return latitude;
+}
+
+bool may_lack_misaligned_mode(const Instruction& instruction) {
+  switch (instruction.info.mnemonic) {
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+      return host_has_misaligned_mode();
+    default:
+      return false;
+  }
+}
+
+bool host_has_misaligned_mode() { return host_has({0x80000001, kEcx, 7}); }
+
+bool is_lock_invalid(const Instruction& instruction) {
+  const bool is_control = std::ranges::any_of(instruction.visible_operands(), [](const auto& operand) {
+    return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_CONTROL;
+  });
+  return !is_control || !host_has({0x80000001, kEcx, 4});
 }
 
 }  // namespace doppel::differential

@@ -25,12 +25,25 @@ struct FaultLatitude {
       false;  // several stores: those before the fault may be done; which byte faults first
   bool is_address_by_page = false;  // CR2 is any byte of the operand's part in the faulting page
   bool has_two_reads = false;       // either operand may fault first: CR2 is not compared
+  // And with another exception: AMD's processors choose by element size and repetition. The order is left to
+  // the processor. SDM 3A table 6-2, APM 2 8.5.
+  bool has_open_read_order = false;
   // A page-crossing access whose pages both fault may report either; the order of faults within one class is
   // the processor's own. SDM 3A table 6-2.
   bool has_two_pages = false;
   bool has_partial_loads = false;  // general registers loaded before the fault may be changed
   bool has_mmx_entered = false;    // the x87 TOP and tags may already be those of MMX mode
+  bool has_early_rip = false;      // this host reports the RIP of the instruction for a trap
 };
 FaultLatitude fault_latitude(const Instruction& instruction);
+
+// The instruction stores MXCSR_MASK and this host allows MXCSR.MM (APM 1 4.2.2, CPUID 8000_0001 ECX[7]),
+// which doppel does not offer to guests: the host's bit 17 of the mask, and nothing else, may be missing.
+bool may_lack_misaligned_mode(const Instruction& instruction);
+bool host_has_misaligned_mode();
+
+// LOCK makes the instruction invalid on this host. Not where LOCK MOV CR0 is MOV CR8 (APM 3 "MOV CRn", CPUID
+// 8000_0001 ECX[4]), which doppel does not offer.
+bool is_lock_invalid(const Instruction& instruction);
 
 }  // namespace doppel::differential

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/verify.h"
+#include "tests/differential/coverage.h"
 #include "tests/differential/layout.h"
 #include "x86/registers.h"
 
@@ -162,7 +163,7 @@ void spoil(const Decoder& decoder, Encoding& encoding, Random& random) {
     } else {
       spoiled.bytes[vex.offset + vex.size - 1u] ^= static_cast<u8>(8 << random.below(flippable));
     }
-  } else {
+  } else if (is_lock_invalid(encoding.instruction)) {
     prepend(spoiled, 0xf0);
   }
   Instruction ignored;

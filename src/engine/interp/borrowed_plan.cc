@@ -5,6 +5,7 @@
 
 #include "base/verify.h"
 #include "cpu/instruction_feature.h"
+#include "engine/interp/host_processor.h"
 #include "x86/registers.h"
 
 namespace doppel {
@@ -216,6 +217,13 @@ bool raises_simd(const ZydisDecodedInstruction& instruction) {
   }
 }
 
+// AMD's processors do not check the operand of the SHA instructions. They run as themselves, so what holds is
+// what the host does.
+bool is_unaligned(const ZydisDecodedInstruction& instruction) {
+  if (instruction.meta.isa_ext == ZYDIS_ISA_EXT_SHA) return host_is_amd();
+  return contains(kUnaligned, instruction.mnemonic);
+}
+
 void plan_vectors(BorrowedPlan& plan, const ZydisDecodedInstruction& instruction) {
   BorrowedStub& traits = plan.traits;
   traits.is_vex = instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
@@ -226,7 +234,7 @@ void plan_vectors(BorrowedPlan& plan, const ZydisDecodedInstruction& instruction
   traits.uses_sse = !traits.is_vex;
   if (traits.is_vex) {
     if (contains(kVexAligned, instruction.mnemonic)) traits.alignment = static_cast<u8>(traits.memory_size);
-  } else if (traits.memory_size == 16 && !contains(kUnaligned, instruction.mnemonic)) {
+  } else if (traits.memory_size == 16 && !is_unaligned(instruction)) {
     traits.alignment = 16;
   }
 }

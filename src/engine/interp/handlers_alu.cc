@@ -4,6 +4,7 @@
 
 #include "engine/interp/guest_atomic.h"
 #include "engine/interp/handlers.h"
+#include "engine/interp/host_processor.h"
 #include "engine/interp/locked.h"
 
 namespace doppel::interp {
@@ -221,14 +222,17 @@ INTERP_INLINE u8 shift_count(Interpreter* s, const Op* op) {
 template <Shift kOperation, class T, bool kByCl>
 void INTERP_CALL shift_reg(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u8 count = shift_count<kByCl>(s, op);
-  [[maybe_unused]] const u64 old = flags;
-  const T result = shift<kOperation, T>(get<T>(s, op->destination), count, flags);
-  // OF after a rotation by more than one is undefined; Intel's processors leave it alone when the count is an
-  // immediate and the operand a register.
-  if constexpr (!kByCl && (kOperation == Shift::kRol || kOperation == Shift::kRor)) {
-    if ((count & (sizeof(T) == 8 ? 63 : 31)) != 1) flags = (flags & ~kPackedOf) | (old & kPackedOf);
-  }
-  set<T>(s, op->destination, result);
+  set<T>(s, op->destination, shift<kOperation, T>(get<T>(s, op->destination), count, flags));
+  NEXT();
+}
+
+// ROL and ROR of a register by an immediate, on processors that leave OF alone unless the count is one.
+template <Shift kOperation, class T>
+void INTERP_CALL rotate_keeping_overflow(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  const u8 count = shift_count<false>(s, op);
+  const u64 old = flags;
+  set<T>(s, op->destination, shift<kOperation, T>(get<T>(s, op->destination), count, flags));
+  if ((count & (sizeof(T) == 8 ? 63 : 31)) != 1) flags = (flags & ~kPackedOf) | (old & kPackedOf);
   NEXT();
 }
 
@@ -245,7 +249,11 @@ void INTERP_CALL shift_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
 template <class T>
 INTERP_INLINE T multiply(T a, T b, u64& flags) {
   u64 captured = flags;
-  asm("imul %[b], %[a]\n\tlahf\n\tseto %%al" : [a] "+r"(a), [f] "+a"(captured) : [b] "r"(b) : "cc");
+  // The undefined flags are the old ones on AMD's processors.
+  asm("addb $0x7f, %%al\n\tsahf\n\timul %[b], %[a]\n\tlahf\n\tseto %%al"
+      : [a] "+r"(a), [f] "+a"(captured)
+      : [b] "r"(b)
+      : "cc");
   flags = captured;
   return a;
 }
@@ -303,6 +311,9 @@ template <Shift kOperation>
 Handler select_one_shift(unsigned width, bool is_memory, bool by_cl) {
   return by_width(width, [&]<class T>() -> Handler {
     if (is_memory) return by_cl ? &shift_mem<kOperation, T, true> : &shift_mem<kOperation, T, false>;
+    if constexpr (kOperation == Shift::kRol || kOperation == Shift::kRor) {
+      if (!by_cl && host_keeps_overflow_in_rotations()) return &rotate_keeping_overflow<kOperation, T>;
+    }
     return by_cl ? &shift_reg<kOperation, T, true> : &shift_reg<kOperation, T, false>;
   });
 }

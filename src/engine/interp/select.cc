@@ -213,6 +213,8 @@ Handler select_unary_handler(Op& op, const Decoded& decoded, Unary operation, bo
 Handler select_extend_handler(Op& op, const Decoded& decoded, bool is_signed, bool is_64bit) {
   const ZydisDecodedOperand& first = decoded.operand(0);
   const ZydisDecodedOperand& second = decoded.operand(1);
+  // MOVSXD from memory to 16 bits: how much it reads is not the same everywhere.
+  if (is_memory(second) && first.size == 16 && second.size == 32) return nullptr;
   op.destination = register_offset(first.reg.value);
   AddressKind kind = AddressKind::kAny;
   if (is_memory(second))
@@ -220,6 +222,12 @@ Handler select_extend_handler(Op& op, const Decoded& decoded, bool is_signed, bo
   else
     op.source = register_offset(second.reg.value);
   return select_extend(is_signed, first.size / 8u, second.size / 8u, is_memory(second), kind);
+}
+
+// 0F 0D is PREFETCH and PREFETCHW, which are NOPs for a register on some processors only.
+bool is_register_prefetch(const ZydisDecodedInstruction& instruction) {
+  return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F && instruction.opcode == 0x0d &&
+         instruction.raw.modrm.mod == 3;
 }
 
 Handler select_imul_handler(Op& op, const Decoded& decoded, bool is_64bit) {
@@ -295,7 +303,7 @@ Handler select_data(Op& op, const Decoded& decoded, bool is_64bit) {
     case ZYDIS_MNEMONIC_IMUL:
       return select_imul_handler(op, decoded, is_64bit);
     case ZYDIS_MNEMONIC_NOP:
-      return select_nop();
+      return is_register_prefetch(decoded.instruction) ? nullptr : select_nop();
     case ZYDIS_MNEMONIC_XCHG:
       if (!is_gpr(decoded.operand(0)) || !is_gpr(decoded.operand(1))) return nullptr;
       op.destination = register_offset(decoded.operand(0).reg.value);

@@ -191,9 +191,12 @@ Flow bound(Interpreter& s, const Op& op, const Insn& insn) {
   if (!memory_address(s, op, 2 * size, false, va) || !s.read_linear(va, &lower, size, s.access_mode)) {
     return Flow::kFault;
   }
-  if (index < sign_extend(lower, size)) return s.raise(x86::kVectorBr), Flow::kFault;
+  // Of #BR for the lower bound and a fault of the upper one Intel's processors raise the former, AMD's the
+  // latter.
+  const bool is_below = index < sign_extend(lower, size);
+  if (is_below && !s.cpuid.is_amd()) return s.raise(x86::kVectorBr), Flow::kFault;
   if (!s.read_linear(va + size, &upper, size, s.access_mode)) return Flow::kFault;
-  if (index > sign_extend(upper, size)) return s.raise(x86::kVectorBr), Flow::kFault;
+  if (is_below || index > sign_extend(upper, size)) return s.raise(x86::kVectorBr), Flow::kFault;
   return Flow::kNext;
 }
 

@@ -1,7 +1,6 @@
 // Integer instructions without a specialised handler: multiply, divide, exchange, convert, decimal. SDM
 // 2A-2D.
 #include <cstring>
-#include <limits>
 
 #include "engine/interp/guest_atomic.h"
 #include "engine/interp/locked.h"
@@ -13,135 +12,98 @@ namespace {
 u64& accumulator(Interpreter& s) { return s.state.gpr[x86::kRax]; }
 u64& high_half(Interpreter& s) { return s.state.gpr[x86::kRdx]; }
 
-// One-operand MUL and IMUL: the host's own, with its flags. RAX is wanted by both the product and LAHF.
-#define MULTIPLY(name, modifier)                                          \
-  asm(name " %" modifier "[b]\n\tmovq %%rax, %[low]\n\tlahf\n\tseto %%al" \
-      : [low] "=&r"(low), "+a"(captured), "+d"(high)                      \
-      : [b] "r"(source)                                                   \
+// The host's own one-operand MUL, IMUL, DIV or IDIV, with the guest's flags before and the host's after it:
+// which of those it leaves undefined it changes, and how, is the processor's choice. RAX is wanted by the
+// operation, by SAHF and by LAHF.
+#define ON_ACCUMULATOR(name, modifier)                                        \
+  asm("addb $0x7f, %%al\n\tsahf\n\tmovq %[low], %%rax\n\t" name " %" modifier \
+      "[b]\n\t"                                                               \
+      "movq %%rax, %[low]\n\tlahf\n\tseto %%al"                               \
+      : [low] "+&r"(low), "+&a"(captured), "+&d"(high)                        \
+      : [b] "r"(source)                                                       \
       : "cc")
 
-template <bool kSigned>
-Flow multiply(Interpreter& s, const Op& op, const Insn& insn) {
-  u64 source;
-  if (!read_operand(s, op, insn, 0, source)) return Flow::kFault;
-  u64 captured = accumulator(s);
-  u64 high = high_half(s);
-  u64 low;
-  switch (insn.operands[0].size + (kSigned ? 16 : 0)) {
-    case 1:
-      MULTIPLY("mulb", "b");
-      break;
-    case 2:
-      MULTIPLY("mulw", "w");
-      break;
-    case 4:
-      MULTIPLY("mull", "k");
-      break;
-    case 8:
-      MULTIPLY("mulq", "q");
-      break;
-    case 17:
-      MULTIPLY("imulb", "b");
-      break;
-    case 18:
-      MULTIPLY("imulw", "w");
-      break;
-    case 20:
-      MULTIPLY("imull", "k");
-      break;
-    default:
-      MULTIPLY("imulq", "q");
-      break;
+#define ON_ACCUMULATOR_OF_SIZE(name) \
+  switch (size) {                    \
+    case 1:                          \
+      ON_ACCUMULATOR(name "b", "b"); \
+      break;                         \
+    case 2:                          \
+      ON_ACCUMULATOR(name "w", "w"); \
+      break;                         \
+    case 4:                          \
+      ON_ACCUMULATOR(name "l", "k"); \
+      break;                         \
+    default:                         \
+      ON_ACCUMULATOR(name "q", "q"); \
+      break;                         \
   }
+
+enum class Accumulate : u8 { kMul, kImul, kDiv, kIdiv };
+
+template <Accumulate kOperation>
+void on_accumulator(Interpreter& s, unsigned size, u64 source) {
+  u64 captured = pack_flags(s.state.rflags);
+  u64 low = accumulator(s);
+  u64 high = high_half(s);
+  if constexpr (kOperation == Accumulate::kMul) ON_ACCUMULATOR_OF_SIZE("mul");
+  if constexpr (kOperation == Accumulate::kImul) ON_ACCUMULATOR_OF_SIZE("imul");
+  if constexpr (kOperation == Accumulate::kDiv) ON_ACCUMULATOR_OF_SIZE("div");
+  if constexpr (kOperation == Accumulate::kIdiv) ON_ACCUMULATOR_OF_SIZE("idiv");
   accumulator(s) = low;
   high_half(s) = high;
   set_arithmetic_flags(s, unpack_flags(captured));
+}
+#undef ON_ACCUMULATOR_OF_SIZE
+#undef ON_ACCUMULATOR
+
+template <Accumulate kOperation>
+Flow multiply(Interpreter& s, const Op& op, const Insn& insn) {
+  u64 source;
+  if (!read_operand(s, op, insn, 0, source)) return Flow::kFault;
+  on_accumulator<kOperation>(s, insn.operands[0].size, source);
   return Flow::kNext;
 }
-#undef MULTIPLY
 
-// A double-width dividend and what division makes of it.
-struct Division {
-  u64 low;
-  u64 high;
-  u64 quotient = 0;
-  u64 remainder = 0;
-};
-
-// False: the quotient does not fit, or the divisor is zero.
-bool divide_unsigned_64(Division& division, u64 divisor) {
-  if (division.high >= divisor) return false;
-  asm("divq %[d]"
-      : "=a"(division.quotient), "=d"(division.remainder)
-      : "a"(division.low), "d"(division.high), [d] "r"(divisor)
-      : "cc");
-  return true;
+// `dividend` is twice as wide as `divisor`.
+bool fits_unsigned(u128 dividend, u64 divisor, unsigned size) {
+  return static_cast<u64>(dividend >> (8 * size)) < divisor;
 }
 
-bool divide_signed_64(Division& division, i64 divisor) {
-  const i64 low = static_cast<i64>(division.low);
-  if (divisor == 0) return false;
-  if (division.high == static_cast<u64>(low >> 63) && divisor != -1) {
-    division.quotient = static_cast<u64>(low / divisor);
-    division.remainder = static_cast<u64>(low % divisor);
-    return true;
-  }
-  const u128 dividend = u128{division.high} << 64 | division.low;
-  const bool is_negative = division.high >> 63 != 0;
+// Both are extended from their sizes. A quotient of `size` bytes has one more negative value than positive.
+bool fits_signed(u128 dividend, i64 divisor, unsigned size) {
+  const bool is_negative = dividend >> 127 != 0;
   const bool is_opposite = is_negative != (divisor < 0);
   const u128 magnitude = is_negative ? -dividend : dividend;
-  Division positive{static_cast<u64>(magnitude), static_cast<u64>(magnitude >> 64)};
-  if (!divide_unsigned_64(positive, divisor < 0 ? -static_cast<u64>(divisor) : static_cast<u64>(divisor)))
-    return false;
-  if (positive.quotient > (u64{1} << 63) - (is_opposite ? 0 : 1)) return false;
-  division.quotient = is_opposite ? -positive.quotient : positive.quotient;
-  division.remainder = is_negative ? -positive.remainder : positive.remainder;
-  return true;
+  const u64 divisor_magnitude = divisor < 0 ? -static_cast<u64>(divisor) : static_cast<u64>(divisor);
+  const u64 limit = (u64{1} << (8 * size - 1)) + (is_opposite ? 1 : 0);
+  return magnitude < u128{limit} * divisor_magnitude;
 }
 
-// Operands of up to 32 bits, whose dividend fits in 64. `size` in bytes.
-bool divide_narrow_unsigned(Division& division, u64 divisor, unsigned size) {
-  const u64 dividend = division.high << (8 * size) | division.low;
-  if (divisor == 0) return false;
-  division.quotient = dividend / divisor;
-  division.remainder = dividend % divisor;
-  return division.quotient <= size_mask(size);
+// AX for bytes, DX:AX, EDX:EAX or RDX:RAX.
+u128 dividend_of(Interpreter& s, unsigned size) {
+  const u64 mask = size_mask(size);
+  const u64 high = size == 1 ? accumulator(s) >> 8 : high_half(s);
+  return u128{high & mask} << (8 * size) | (accumulator(s) & mask);
 }
 
-bool divide_narrow_signed(Division& division, i64 divisor, unsigned size) {
-  const i64 dividend = sign_extend(division.high << (8 * size) | division.low, 2 * size);
-  // The quotient of the smallest dividend by -1 would overflow the host's division.
-  if (divisor == 0 || (divisor == -1 && dividend == std::numeric_limits<i64>::min())) return false;
-  const i64 quotient = dividend / divisor;
-  division.quotient = static_cast<u64>(quotient);
-  division.remainder = static_cast<u64>(dividend % divisor);
-  return sign_extend(division.quotient, size) == quotient;
+u128 sign_extend_dividend(u128 dividend, unsigned size) {
+  const unsigned unused = 128 - 16 * size;
+  return static_cast<u128>(static_cast<i128>(dividend << unused) >> unused);
 }
 
-// DIV and IDIV: #DE for zero and for quotients that do not fit. Flags are undefined and left alone.
+// DIV and IDIV: #DE for zero and for quotients that do not fit.
 template <bool kSigned>
 Flow divide(Interpreter& s, const Op& op, const Insn& insn) {
   const unsigned size = insn.operands[0].size;
   u64 divisor;
   if (!read_operand(s, op, insn, 0, divisor)) return Flow::kFault;
-  const u64 mask = size_mask(size);
-  Division division{accumulator(s) & mask, (size == 1 ? accumulator(s) >> 8 : high_half(s)) & mask};
-  bool is_good;
-  if constexpr (kSigned) {
-    const i64 extended = sign_extend(divisor, size);
-    is_good =
-        size == 8 ? divide_signed_64(division, extended) : divide_narrow_signed(division, extended, size);
-  } else {
-    is_good =
-        size == 8 ? divide_unsigned_64(division, divisor) : divide_narrow_unsigned(division, divisor, size);
-  }
-  if (!is_good) return s.raise(x86::kVectorDe), Flow::kFault;
-  if (size == 1) {
-    write_gpr(s, 0, 2, (division.quotient & 0xff) | (division.remainder & 0xff) << 8);
-  } else {
-    write_gpr(s, x86::kRax * 8, size, division.quotient);
-    write_gpr(s, x86::kRdx * 8, size, division.remainder);
-  }
+  const u128 dividend = dividend_of(s, size);
+  const bool fits = kSigned
+                        ? fits_signed(sign_extend_dividend(dividend, size), sign_extend(divisor, size), size)
+                        : fits_unsigned(dividend, divisor, size);
+  if (!fits) return s.raise(x86::kVectorDe), Flow::kFault;
+  on_accumulator<kSigned ? Accumulate::kIdiv : Accumulate::kDiv>(s, size, divisor);
   return Flow::kNext;
 }
 
@@ -168,6 +130,18 @@ Flow bswap(Interpreter& s, const Op&, const Insn& insn) {
                           ? __builtin_bswap64(value)
                           : (operand.size == 4 ? __builtin_bswap32(static_cast<u32>(value)) : 0);
   write_gpr(s, operand.reg, operand.size, swapped);
+  return Flow::kNext;
+}
+
+// MOVSXD with a 16-bit operand size, from memory: Intel's processors read 16 bits (SDM 2B "MOVSX/MOVSXD"),
+// AMD's all 32.
+Flow movsxd_to_word(Interpreter& s, const Op& op, const Insn& insn) {
+  const unsigned size = s.cpuid.is_amd() ? 4 : 2;
+  u64 va;
+  u64 value = 0;
+  if (!memory_address(s, op, size, false, va) || !s.read_linear(va, &value, size, s.access_mode))
+    return Flow::kFault;
+  write_gpr(s, insn.operands[0].reg, 2, value);
   return Flow::kNext;
 }
 
@@ -390,20 +364,30 @@ void set_szp(Interpreter& s, u8 value) {
   s.state.rflags = (s.state.rflags & ~mask) | (unpack_flags(flags) & mask);
 }
 
+template <bool kSubtract>
+bool overflows(u8 a, u8 b) {
+  u64 flags = 0;
+  alu<kSubtract ? Alu::kSub : Alu::kAdd, u8>(a, b, flags);
+  return (flags & kPackedOf) != 0;
+}
+
 // DAA and DAS. SDM 2A.
 template <bool kSubtract>
 Flow decimal_adjust(Interpreter& s, const Op&, const Insn&) {
   const u8 old_al = static_cast<u8>(accumulator(s));
   const bool old_cf = (s.state.rflags & x86::kFlagCf) != 0;
   u8 al = old_al;
+  u8 adjustment = 0;
   bool cf = false;
   const bool adjusts_low = (old_al & 0xf) > 9 || (s.state.rflags & x86::kFlagAf) != 0;
   if (adjusts_low) {
     cf = old_cf || (kSubtract ? al < 6 : al > 0xf9);
     al = static_cast<u8>(kSubtract ? al - 6 : al + 6);
+    adjustment = 6;
   }
   if (old_al > 0x99 || old_cf) {
     al = static_cast<u8>(kSubtract ? al - 0x60 : al + 0x60);
+    adjustment += 0x60;
     cf = true;
   } else if (!kSubtract) {
     cf = false;
@@ -411,7 +395,9 @@ Flow decimal_adjust(Interpreter& s, const Op&, const Insn&) {
   write_gpr(s, 0, 1, al);
   set_flag(s, x86::kFlagAf, adjusts_low);
   set_flag(s, x86::kFlagCf, cf);
-  set_flag(s, x86::kFlagOf, false);
+  // Undefined: Intel's processors clear it, AMD's have that of the whole addition or subtraction. 32-bit code
+  // only, so the host cannot be asked.
+  set_flag(s, x86::kFlagOf, s.cpuid.is_amd() && overflows<kSubtract>(old_al, adjustment));
   set_szp(s, al);
   return Flow::kNext;
 }
@@ -421,11 +407,13 @@ template <bool kSubtract>
 Flow ascii_adjust(Interpreter& s, const Op&, const Insn&) {
   u16 ax = static_cast<u16>(accumulator(s));
   const bool adjusts = (ax & 0xf) > 9 || (s.state.rflags & x86::kFlagAf) != 0;
-  if (adjusts) ax = static_cast<u16>(kSubtract ? ax - 0x106 : ax + 0x106);
-  ax &= 0xff0f;
+  const u64 adjusted = sized_alu<kSubtract ? Alu::kSub : Alu::kAdd>(s, 2, ax, adjusts ? 0x106 : 0);
+  ax = static_cast<u16>(adjusted & 0xff0f);
   write_gpr(s, 0, 2, ax);
   set_flag(s, x86::kFlagAf, adjusts);
   set_flag(s, x86::kFlagCf, adjusts);
+  // Undefined: on AMD's processors they are those of the 16-bit addition or subtraction.
+  if (s.cpuid.is_amd()) return Flow::kNext;
   set_flag(s, x86::kFlagOf, false);
   set_szp(s, static_cast<u8>(ax));
   return Flow::kNext;
@@ -455,8 +443,8 @@ Flow salc(Interpreter& s, const Op&, const Insn&) {
 }
 
 constexpr SemanticRow kRows[] = {
-    {ZYDIS_MNEMONIC_MUL, &multiply<false>},
-    {ZYDIS_MNEMONIC_IMUL, &multiply<true>},
+    {ZYDIS_MNEMONIC_MUL, &multiply<Accumulate::kMul>},
+    {ZYDIS_MNEMONIC_IMUL, &multiply<Accumulate::kImul>},
     {ZYDIS_MNEMONIC_DIV, &divide<false>},
     {ZYDIS_MNEMONIC_IDIV, &divide<true>},
     {ZYDIS_MNEMONIC_CBW, &sign_extend_accumulator},
@@ -467,6 +455,7 @@ constexpr SemanticRow kRows[] = {
     {ZYDIS_MNEMONIC_CQO, &sign_into_high_half},
     {ZYDIS_MNEMONIC_BSWAP, &bswap},
     {ZYDIS_MNEMONIC_MOVBE, &movbe},
+    {ZYDIS_MNEMONIC_MOVSXD, &movsxd_to_word},
     {ZYDIS_MNEMONIC_XCHG, &xchg},
     {ZYDIS_MNEMONIC_XADD, &xadd},
     {ZYDIS_MNEMONIC_CMPXCHG, &cmpxchg},

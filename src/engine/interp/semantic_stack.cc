@@ -16,8 +16,8 @@ Flow push(Interpreter& s, const Op& op, const Insn& insn) {
   u64 value;
   if (operand.kind == OperandKind::kSegment) {
     value = s.state.segment(operand.reg).selector;
-    // A 32-bit push of a selector writes 16 bits only on recent processors. SDM 2B "PUSH".
-    if (size == 4) {
+    // A 32-bit push of a selector writes 16 bits only on recent processors of Intel's. SDM 2B "PUSH".
+    if (size == 4 && !s.cpuid.is_amd()) {
       const u64 mask = s.stack_mask();
       const u64 offset = (s.state.gpr[x86::kRsp] - 4) & mask;
       u64 va;

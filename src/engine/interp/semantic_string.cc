@@ -40,9 +40,10 @@ class StringState {
   }
 
   // What a repeated instruction does before its first element: 32-bit addressing clears the upper half of
-  // RCX; MOVS and STOS clear those of their pointers too. As Intel's processors do it.
+  // RCX; MOVS and STOS clear those of their pointers too. So on Intel's processors; on AMD's only an element
+  // that is done changes registers.
   void begin(bool uses_source = false, bool uses_destination = false) {
-    if (!is_repeated_ || mask_ != 0xffffffff) return;
+    if (!is_repeated_ || mask_ != 0xffffffff || s_.cpuid.is_amd()) return;
     set(x86::kRcx, s_.state.gpr[x86::kRcx]);
     if (uses_source) set(x86::kRsi, s_.state.gpr[x86::kRsi]);
     if (uses_destination) set(x86::kRdi, s_.state.gpr[x86::kRdi]);
@@ -51,6 +52,16 @@ class StringState {
   bool source_address(u64& va) { return s_.linear_address(op_.segment, offset(x86::kRsi), size_, false, va); }
   bool destination_address(bool is_write, u64& va) {
     return s_.linear_address(x86::kEs, offset(x86::kRdi), size_, is_write, va);
+  }
+
+  // One element. False after a fault.
+  bool read_source(u64& value) {
+    u64 va;
+    return source_address(va) && s_.read_linear(va, &value, size_, s_.access_mode);
+  }
+  bool read_destination(u64& value) {
+    u64 va;
+    return destination_address(false, va) && s_.read_linear(va, &value, size_, s_.access_mode);
   }
 
   // How many elements from `va` on lie in its page without wrapping `offset`; forward direction, 64-bit only.
@@ -247,18 +258,20 @@ template <class Step>
 Flow repeat_compare(Interpreter& s, StringState& string, const Insn& insn, Step step) {
   string.begin();
   bool goes_on = true;
+  // SDM 2B "REP": a fault finds EFLAGS as they were before the instruction. On AMD's processors it finds
+  // those of the last comparison.
+  const bool restores_flags = !s.cpuid.is_amd();
   const u64 old_flags = s.state.rflags;
   u64 allowed = s.stops_after_each_repetition() ? 1 : kMaxWork / kSingleElementWork;
   while (goes_on && string.count() != 0) {
     if (allowed-- == 0) {
       s.is_repeating = true;
       // A fault further on has to find them so, too.
-      if (!s.stops_after_each_repetition()) s.state.rflags = old_flags;
+      if (restores_flags && !s.stops_after_each_repetition()) s.state.rflags = old_flags;
       return Flow::kJump;
     }
     if (!step()) {
-      // SDM 2B "REP": a fault finds EFLAGS as they were before the instruction.
-      s.state.rflags = old_flags;
+      if (restores_flags) s.state.rflags = old_flags;
       return Flow::kFault;
     }
     string.consume(1);
@@ -271,16 +284,13 @@ Flow repeat_compare(Interpreter& s, StringState& string, const Insn& insn, Step 
 Flow cmps(Interpreter& s, const Op& op, const Insn& insn) {
   StringState string(s, op, insn);
   return repeat_compare(s, string, insn, [&] {
-    u64 source;
-    u64 destination;
     u64 a = 0;
     u64 b = 0;
-    // The order that decides between two faults is the processor's own; this is Intel's.
-    if (!string.destination_address(false, destination) ||
-        !s.read_linear(destination, &b, string.size(), s.access_mode) || !string.source_address(source) ||
-        !s.read_linear(source, &a, string.size(), s.access_mode)) {
-      return false;
-    }
+    // The order that decides between two faults is the processor's own: Intel's read the destination first,
+    // AMD's the source.
+    const bool is_good = s.cpuid.is_amd() ? string.read_source(a) && string.read_destination(b)
+                                          : string.read_destination(b) && string.read_source(a);
+    if (!is_good) return false;
     compare(s, string.size(), a, b);
     string.advance(x86::kRsi, 1);
     string.advance(x86::kRdi, 1);
@@ -291,12 +301,8 @@ Flow cmps(Interpreter& s, const Op& op, const Insn& insn) {
 Flow scas(Interpreter& s, const Op& op, const Insn& insn) {
   StringState string(s, op, insn);
   return repeat_compare(s, string, insn, [&] {
-    u64 destination;
     u64 value = 0;
-    if (!string.destination_address(false, destination) ||
-        !s.read_linear(destination, &value, string.size(), s.access_mode)) {
-      return false;
-    }
+    if (!string.read_destination(value)) return false;
     compare(s, string.size(), s.state.gpr[x86::kRax], value);
     string.advance(x86::kRdi, 1);
     return true;

@@ -225,8 +225,27 @@ Flow touch_line(Interpreter& s, const Op& op, const Insn&) {
 
 Flow no_operation(Interpreter&, const Op&, const Insn&) { return Flow::kNext; }
 
+// NOPs without a handler of their own: PREFETCH with a register is one on Intel's processors and undefined on
+// AMD's. APM 3 "PREFETCH".
+Flow prefetch_register(Interpreter& s, const Op& op, const Insn& insn) {
+  return s.cpuid.is_amd() ? undefined_instruction(s, op, insn) : Flow::kNext;
+}
+
+// F3 90 whose REX prefix names R8: AMD's processors see an XCHG, Intel's a PAUSE.
+bool is_exchange_of_r8(const Interpreter& s, const Op& op, const Insn& insn) {
+  constexpr u8 kRexB = 0x41;
+  constexpr u8 kRexMask = 0xf1;
+  return s.is_64bit && s.cpuid.is_amd() && op.length > 2 && (insn.bytes[op.length - 2] & kRexMask) == kRexB;
+}
+
 // In a spin loop another vCPU may need the host CPU: now and then, as it costs a system call.
-Flow pause(Interpreter& s, const Op&, const Insn&) {
+Flow pause(Interpreter& s, const Op& op, const Insn& insn) {
+  if (is_exchange_of_r8(s, op, insn)) {
+    const u64 old = read_gpr(s, x86::kR8 * 8, insn.operand_size);
+    write_gpr(s, x86::kR8 * 8, insn.operand_size, read_gpr(s, x86::kRax * 8, insn.operand_size));
+    write_gpr(s, x86::kRax * 8, insn.operand_size, old);
+    return Flow::kNext;
+  }
   constexpr u32 kPausesBeforeRelaxing = 32;
   if (++s.pauses % kPausesBeforeRelaxing == 0) s.platform.relax();
   return Flow::kNext;
@@ -348,6 +367,7 @@ constexpr SemanticRow kRows[] = {
     {ZYDIS_MNEMONIC_PREFETCHT2, &no_operation},
     {ZYDIS_MNEMONIC_PREFETCHW, &no_operation},
     {ZYDIS_MNEMONIC_PREFETCHWT1, &no_operation},
+    {ZYDIS_MNEMONIC_NOP, &prefetch_register},
     {ZYDIS_MNEMONIC_PAUSE, &pause},
     {ZYDIS_MNEMONIC_LFENCE, &memory_fence},
     {ZYDIS_MNEMONIC_SFENCE, &memory_fence},

@@ -215,9 +215,20 @@ bool may_suppress_store(const BorrowedStub& stub, const FxsaveArea& fx) {
          (~fx.fcw & kStoppingX87Exceptions) != 0;
 }
 
+// AMD's processors check the destination before the operation computes: a fault of the store is found
+// although an exception would suppress it, and no flags are set. Intel's do not touch memory until there is a
+// result.
+bool check_destination_early(Interpreter& s, const Op& op, const BorrowedStub& stub) {
+  if (!s.cpuid.is_amd()) return true;
+  u64 va;
+  return memory_address(s, op, stub.memory_size, true, va) &&
+         s.probe_write(va, stub.memory_size, s.access_mode);
+}
+
 // A suppressed store does not touch memory at all, so it is known first whether there is one.
 Flow run_x87_store(Interpreter& s, const Op& op, const Insn& insn) {
   const BorrowedStub& stub = *insn.stub;
+  if (!check_destination_early(s, op, stub)) return Flow::kFault;
   const FxsaveArea before = s.state.fx;
   alignas(16) u8 result[kMaxMemory] = {};
   VERIFY(run_borrowed(stub, s.state, result, nullptr) == BorrowedResult::kDone);
@@ -255,9 +266,11 @@ constexpr u32 kMxcsrBeforeComputing = 0x7;
 constexpr u32 kMxcsrOverflow = 1u << 3;
 constexpr u32 kMxcsrUnderflow = 1u << 4;
 
-// VCVTPS2PH: the conversion, its exceptions and MXCSR's flags come before a store and its faults.
+// VCVTPS2PH: the conversion, its exceptions and MXCSR's flags come before a store and its faults, on Intel's
+// processors.
 Flow convert_to_half(Interpreter& s, const Op& op, const Insn& insn) {
   const BorrowedStub& stub = *insn.stub;
+  if (stub.writes_memory && !check_destination_early(s, op, stub)) return Flow::kFault;
   alignas(16) u8 result[kMaxMemory] = {};
   u32& mxcsr = s.state.fx.mxcsr;
   const u32 old = mxcsr;

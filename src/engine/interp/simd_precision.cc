@@ -1,8 +1,6 @@
 // Lane by lane in 128-bit floating point, where products of doubles are exact.
 #include "engine/interp/simd_precision.h"
 
-#include "engine/interp/simd_exact.h"
-
 #include <Zydis/Mnemonic.h>
 
 #include <algorithm>
@@ -11,6 +9,9 @@
 #include <cstring>
 #include <optional>
 #include <string_view>
+
+#include "engine/interp/host_processor.h"
+#include "engine/interp/simd_exact.h"
 
 namespace doppel::interp {
 namespace {
@@ -232,8 +233,10 @@ bool is_half_result_inexact(const CpuState& state, const Insn& insn) {
   // Results are never flushed to zero. SDM 2C "VCVTPS2PH".
   const u32 mxcsr = half_rounding_mxcsr(state, insn) & ~kFlushToZero;
   return any_half_lane(state, insn, [&](const Exact& exact) {
-    // An unmasked underflow of a denormal source counts as inexact always; Intel's processors show it.
-    return std::abs(static_cast<double>(exact.value)) < 0x1p-126 || is_result_inexact(exact, kHalf, mxcsr);
+    // An unmasked underflow of a denormal source counts as inexact always on Intel's processors, and never on
+    // AMD's. The conversion runs as itself, so what holds is what the host does.
+    if (std::abs(static_cast<double>(exact.value)) < 0x1p-126) return !host_is_amd();
+    return is_result_inexact(exact, kHalf, mxcsr);
   });
 }
 

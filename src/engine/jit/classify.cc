@@ -125,20 +125,18 @@ bool has_plain_operands(const Decoded& decoded) {
 }
 
 // AH to BH cannot be named together with a register that needs REX: RSP's and RCX's places do, R12 upwards
-// cannot be named beside them anyway. RCX can be copied to its own number, but not if an address is there.
+// cannot be named beside them anyway. RCX can be copied to its own number.
 bool has_impossible_high_byte(const Decoded& decoded) {
   bool has_high = false;
   bool has_rsp = false;
-  bool has_rcx = false;
   for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
     const ZydisDecodedOperand& operand = decoded.operand(i);
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || !is_general(operand.reg.value)) continue;
     if (operand.visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT) continue;
     has_high |= is_high_byte(operand.reg.value);
     has_rsp |= guest_number(operand.reg.value) == x86::kRsp;
-    has_rcx |= guest_number(operand.reg.value) == x86::kRcx;
   }
-  return has_high && (has_rsp || (has_rcx && memory_operand(decoded) != nullptr));
+  return has_high && has_rsp;
 }
 
 // Bit tests with a bit number in a register reach beyond their memory operand.
@@ -154,9 +152,11 @@ bool is_bit_string(const Decoded& decoded) {
   }
 }
 
-// With a 16-bit operand the interpreter does it.
+// With a 16-bit operand the interpreter does it, and with a 32-bit address, which wraps after the bit
+// number's part is added.
 Classified classify_bit_string(const Decoded& decoded) {
-  return {.kind = decoded.operand(0).size >= 32 ? Kind::kBitString : Kind::kInterpret};
+  const bool is_plain = decoded.operand(0).size >= 32 && decoded.instruction.address_width == 64;
+  return {.kind = is_plain ? Kind::kBitString : Kind::kInterpret};
 }
 
 Classified classify_plain(const Decoded& decoded) {
@@ -276,8 +276,15 @@ Kind classify_system(const Decoded& decoded) {
   }
 }
 
+// PREFETCH with a register is a NOP on some processors only.
+bool is_register_prefetch(const Instruction& instruction) {
+  return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F && instruction.opcode == 0x0d &&
+         instruction.raw.modrm.mod == 3;
+}
+
 bool is_hint(const Instruction& instruction) {
-  return instruction.mnemonic == ZYDIS_MNEMONIC_NOP || (instruction.meta.category == ZYDIS_CATEGORY_PREFETCH);
+  return (instruction.mnemonic == ZYDIS_MNEMONIC_NOP && !is_register_prefetch(instruction)) ||
+         instruction.meta.category == ZYDIS_CATEGORY_PREFETCH;
 }
 
 }  // namespace

@@ -19,8 +19,8 @@ enum class Leave : u64 {
 // Blocks by address, for indirect branches. `keys` are negated RIPs.
 struct JumpCache {
   static constexpr unsigned kEntries = 8192;
-  // PEXT with this mask of RIP's CRC-32C is the index. Addresses of code differ in few bits, and hot ones must
-  // not share an entry.
+  // PEXT with this mask of RIP's CRC-32C is the index. Addresses of code differ in few bits, and hot ones
+  // must not share an entry.
   static constexpr u64 kMask = kEntries - 1;
   [[gnu::target("sse4.2")]] static unsigned index(u64 rip) {
     return static_cast<unsigned>(__builtin_ia32_crc32di(0, rip) & kMask);
@@ -52,8 +52,8 @@ struct JumpCache {
 };
 
 // Branches of user code to another page are linked for one epoch of one address space, and instructions that
-// cross into another page are translated for one epoch of their half. They compare these bits of it, which are
-// positive as a displacement.
+// cross into another page are translated for one epoch of their half. They compare these bits of it, which
+// are positive as a displacement.
 inline constexpr u64 kEpochBits = 0x7fffffff;
 // In Frame::exit_link: the branch is of that kind.
 inline constexpr u64 kFarUserLink = u64{1} << 31;

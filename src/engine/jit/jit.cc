@@ -368,7 +368,8 @@ bool Jit::renew_guard(const Block& block) {
 
 void Jit::write_guard(const Block& block) {
   const u64 half = block.key.rip >> 63;
-  const i32 epoch = -static_cast<i32>(core_->mmu.code_epoch(half == 0, static_cast<unsigned>(half)) & kEpochBits);
+  const i32 epoch =
+      -static_cast<i32>(core_->mmu.code_epoch(half == 0, static_cast<unsigned>(half)) & kEpochBits);
   std::memcpy(code_.writable(block.guard), &epoch, sizeof(epoch));
 }
 

@@ -93,9 +93,8 @@ void Translator::emit_lookup(const Item& item) {
   const u32 hit = assembler_->jump_if_zero();
   const u32 miss = assembler_->jump();
   assembler_->bind_short(hit);
-  const Detail detail{.mode = key_.mode,
-                      .offset = static_cast<unsigned>(item.rip - key_.rip),
-                      .left = left_from(item.rip)};
+  const Detail detail{
+      .mode = key_.mode, .offset = static_cast<unsigned>(item.rip - key_.rip), .left = left_from(item.rip)};
   detours_.push_back(
       {.aside = Aside::kFind, .branch = miss, .retry = retry, .rip = item.rip, .detail = detail.pack()});
 }

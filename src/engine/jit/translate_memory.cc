@@ -71,8 +71,8 @@ Host Translator::emit_address(const Item& item, const ZydisDecodedOperand& opera
   }
   emit_lea_of(item, operand, kAddress, true);
   if (has_segment) {
-    assembler_->load(kTest,
-            in_frame(mem.segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_base) : offsetof(Frame, gs_base)));
+    assembler_->load(kTest, in_frame(mem.segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_base)
+                                                                      : offsetof(Frame, gs_base)));
     assembler_->lea(kAddress, {.base = kAddress, .index = kTest});
   }
   return kAddress;

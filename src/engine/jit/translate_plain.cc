@@ -49,6 +49,16 @@ bool has_high_byte(const Decoded& decoded) {
   return false;
 }
 
+constexpr Memory kSavedRdx = in_frame(offsetof(Frame, scratch) + 16);
+
+bool names_rcx(const Decoded& decoded) {
+  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
+    const Operand& operand = decoded.operand(i);
+    if (is_explicit_register(operand) && guest_number(operand.reg.value) == x86::kRcx) return true;
+  }
+  return false;
+}
+
 std::span<const u8> immediate_bytes(const Decoded& decoded) {
   const auto& raw = decoded.instruction.raw;
   if (raw.imm[0].size == 0) return {};
@@ -180,8 +190,12 @@ void Translator::emit_operation(const Item& item, const Operand* memory, Memory 
   if (memory != nullptr) {
     const unsigned needed = Assignment::scratch_needed(decoded) + (rcx != nullptr ? 1 : 0);
     if (has_high) {
-      assembler_->lea(kTest, place);
-      place = {.base = kTest};
+      // An address register without REX: RDX where RCX is the operand, and then there is no other.
+      const bool is_rcx = names_rcx(decoded);
+      if (is_rcx) assembler_->store(kSavedRdx, x86::kRdx);
+      const Host base = is_rcx ? Host{x86::kRdx} : kTest;
+      assembler_->lea(base, place);
+      place = {.base = base};
     } else if (needed > 1) {
       assembler_->lea(kAddress, place);
       place = {.base = kAddress};
@@ -205,6 +219,7 @@ void Translator::emit_operation(const Item& item, const Operand* memory, Memory 
     if (entry.stores) store_guest(entry.guest, entry.host);
   }
   if (rcx != nullptr && is_written(*rcx)) assembler_->move(kGuestRcx, kTest);
+  if (memory != nullptr && place.base == x86::kRdx && has_high) assembler_->load(x86::kRdx, kSavedRdx);
 }
 
 void Translator::emit_lea(const Item& item) {
@@ -261,8 +276,8 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
   if (instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
     const auto& vex = instruction.raw.vex;
     assembler_->bytes({0xc4, (r ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | vex.m_mmmm,
-              unsigned{vex.W} << 7 | (~registers.vvvv & 0xfu) << 3 | unsigned{vex.L} << 2 | vex.pp,
-              instruction.opcode});
+                       unsigned{vex.W} << 7 | (~registers.vvvv & 0xfu) << 3 | unsigned{vex.L} << 2 | vex.pp,
+                       instruction.opcode});
   } else {
     put_prefixes(*assembler_, instruction);
     const unsigned rex = 0x40u | unsigned{instruction.raw.rex.W} << 3 | r << 2 | x << 1 | b;
@@ -274,7 +289,8 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
         !has_modrm && decoded.operand(0).type == ZYDIS_OPERAND_TYPE_REGISTER &&
         (decoded.operand(0).encoding == ZYDIS_OPERAND_ENCODING_OPCODE ||
          (instruction.operand_count > 1 && decoded.operand(1).encoding == ZYDIS_OPERAND_ENCODING_OPCODE));
-    assembler_->byte(is_opcode_register ? (instruction.opcode & 0xf8u) | (registers.rm & 7) : instruction.opcode);
+    assembler_->byte(is_opcode_register ? (instruction.opcode & 0xf8u) | (registers.rm & 7)
+                                        : instruction.opcode);
   }
   if (has_modrm) {
     if (memory != nullptr) {

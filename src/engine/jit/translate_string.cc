@@ -24,7 +24,8 @@ void Translator::emit_bit_string(const Item& item) {
   const bool is_write = decoded.instruction.mnemonic != ZYDIS_MNEMONIC_BT;
   const Memory place = emit_access(item, kAddress, memory.size / 8, is_write);
   load_guest(kTest, guest);
-  assembler_->pext(kTest, kTest, in_frame(is_wide ? offsetof(Frame, index_mask_64) : offsetof(Frame, index_mask_32)));
+  assembler_->pext(kTest, kTest,
+                   in_frame(is_wide ? offsetof(Frame, index_mask_64) : offsetof(Frame, index_mask_32)));
   if ((decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0) assembler_->byte(0xf0);
   assembler_->op(is_wide, {0x0f, decoded.instruction.opcode}, kTest, place);
 }

@@ -27,6 +27,11 @@ void Translator::decode(std::span<const u8> code, unsigned most) {
     const auto status = decoder.decode(code.data() + offset, code.size() - offset, offset, item.decoded);
     item.rip = key_.rip + offset;
     if (status != InstructionDecoder::Status::kOk) {
+      // It begins a block of its own: it may reach into the next page.
+      if (item_count_ > 1) {
+        --item_count_;
+        break;
+      }
       item.classified = {};
       item.decoded.instruction.length = 0;
       break;

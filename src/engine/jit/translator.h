@@ -14,8 +14,8 @@
 namespace doppel::jit {
 
 // Flags in Frame::exit_link, with kFarUserLink.
-inline constexpr u64 kLinkLooks = u64{1} << 32;     // each time round looks for attention
-inline constexpr u64 kLinkIsFar = u64{1} << 33;     // to another page of the kernel's half
+inline constexpr u64 kLinkLooks = u64{1} << 32;  // each time round looks for attention
+inline constexpr u64 kLinkIsFar = u64{1} << 33;  // to another page of the kernel's half
 
 // What translation refers to, all of one vCPU.
 struct TranslationOptions {
@@ -39,7 +39,8 @@ class Translator {
 
   // `code`: guest bytes from the block's first one to the end of its page, or those of one instruction that
   // reaches into the next page, whose frame is `second_frame`. `room`: where the block goes,
-  // `base` bytes from the start of the code memory. The block is valid unless the assembler is full afterwards.
+  // `base` bytes from the start of the code memory. The block is valid unless the assembler is full
+  // afterwards.
   struct Source {
     BlockKey key;
     std::span<const u8> code;
@@ -52,11 +53,11 @@ class Translator {
   enum class Aside : u8 { kMiss, kFind, kInterpret, kLink, kLook, kBudget };
   struct Detour {
     Aside aside;
-    u32 branch;      // displacement that leads there
-    u32 retry = 0;   // kMiss, kFind: where the access or the lookup begins
-    u64 rip = 0;     // of the instruction, or kLink, kLook: where to go
-    u32 detail = 0;  // kMiss, kFind: Detail
-    u64 link = 0;    // kLink: Link flags
+    u32 branch;               // displacement that leads there
+    u32 retry = 0;            // kMiss, kFind: where the access or the lookup begins
+    u64 rip = 0;              // of the instruction, or kLink, kLook: where to go
+    u32 detail = 0;           // kMiss, kFind: Detail
+    u64 link = 0;             // kLink: Link flags
     Host address = kAddress;  // kMiss: where the address is
   };
   struct Item {
