@@ -151,8 +151,8 @@ std::string EngineProfiler::text(const SymbolTable& symbols) {
   const std::vector<Row> all = rows(symbols);
   u64 total = 0;
   for (const Row& row : all) total += row.sum;
-  std::string out =
-      fmt::format("# {} samples, {} lost; at most {} a second for each CPU that executes\n", total, lost, kPerSecond);
+  std::string out = fmt::format("# {} samples, {} lost; at most {} a second for each CPU that executes\n",
+                                total, lost, kPerSecond);
   out += fmt::format("#{:>7} {:>9} {:>10} {:>8} {:>11}  {:<6}  function\n", "share", "samples", "translated",
                      "helping", "interpreted", "mode");
   for (const Row& row : all) {
