@@ -69,6 +69,22 @@ Result<u64> parse_address(std::string_view text) {
   return address;
 }
 
+// What the host code behind a mark stands for: one instruction, or several that are done together.
+std::string guest_lines(const TranslatedBlock& block, std::size_t index) {
+  const u64 begin = block.marks[index].rip - block.rip;
+  u64 end = block.guest.size();
+  if (index + 1 < block.marks.size() && !block.marks[index + 1].is_aside) {
+    end = std::min(end, block.marks[index + 1].rip - block.rip);
+  }
+  std::string text;
+  for (u64 at = begin; at < end;) {
+    const Line line = disassemble(block.guest.subspan(at, end - at), block.rip + at);
+    text += "  " + line.text + "\n";
+    at += line.bytes;
+  }
+  return text;
+}
+
 // Boundaries within the head must not be overrun by what is decoded before them.
 std::string head_lines(const TranslatedBlock& block, u32 end) {
   const u32 entry = std::min(block.entry, end);
@@ -115,11 +131,10 @@ std::string TranslationDump::text_of(const TranslatedBlock& block) {
   for (std::size_t i = 0; i < block.marks.size(); ++i) {
     const jit::CodeMark& mark = block.marks[i];
     const u32 next = i + 1 < block.marks.size() ? block.marks[i + 1].position : end;
-    const u64 offset = mark.rip - block.rip;
     if (mark.is_aside) {
       text += fmt::format("  slow path, {:#x}\n", mark.rip);
-    } else if (offset < block.guest.size()) {
-      text += "  " + disassemble(block.guest.subspan(offset), mark.rip).text + "\n";
+    } else if (mark.rip - block.rip < block.guest.size()) {
+      text += guest_lines(block, i);
     } else {
       text += fmt::format("  end, {:#x}\n", mark.rip);
     }

@@ -61,12 +61,12 @@ inline constexpr u64 kFarUserLink = u64{1} << 31;
 // One for each address space, in its EngineArea, with a small stack below it and the translation tables
 // behind it. Written on the vCPU's thread only, but for `go`.
 struct alignas(64) Frame {
+  std::array<u64, 2> stack;  // the stack begins in here: see kFrameBias
   // What most sequences use comes first, within one-byte displacements.
   std::array<u64, 4> guest_high;  // R12 to R15
   std::atomic<u64> go;            // 0: leave at the next chance
   std::array<u64, 3> scratch;     // values kept across a memory access within one instruction
   u64 tlb_mask;                   // PEXT masks: of an address's index in a table,
-  u64 page_mask;                  // of its page number,
   u64 jump_mask;                  // and of its index in a jump cache
   u64 fs_base;
   u64 gs_base;
@@ -113,6 +113,11 @@ struct alignas(64) Frame {
   std::array<JumpCache, kAccessModes> jumps;
 };
 
+// While translated code runs the stack pointer is this far into the frame: its low bits are the count with
+// which SHRX makes a page number of an address.
+inline constexpr u64 kFrameBias = kPageShift;
+static_assert(alignof(Frame) == 64 && kFrameBias < 64);
+
 inline constexpr u64 kFrameOffset = 32 * kKiB;  // in the EngineArea; the stack is below
 static_assert(kFrameOffset + sizeof(Frame) <= kEngineAreaBytes);
 
@@ -124,11 +129,11 @@ inline Frame& frame_of(Mmu::AddressSpace& space) {
 constexpr i32 table_offset(AccessMode mode, bool is_write, bool is_addend) {
   const u64 side = is_write ? offsetof(TlbTable, write) : offsetof(TlbTable, read);
   const u64 part = is_addend ? offsetof(TlbSide, addends) : offsetof(TlbSide, tags);
-  return static_cast<i32>(offsetof(Mmu::AddressSpace, tables) - kFrameOffset + mode * sizeof(TlbTable) +
+  return static_cast<i32>(offsetof(Mmu::AddressSpace, tables) - kFrameOffset - kFrameBias + mode * sizeof(TlbTable) +
                           side + part);
 }
 constexpr i32 jump_offset(AccessMode mode, bool is_code) {
-  return static_cast<i32>(offsetof(Frame, jumps) + mode * sizeof(JumpCache) +
+  return static_cast<i32>(offsetof(Frame, jumps) - kFrameBias + mode * sizeof(JumpCache) +
                           (is_code ? offsetof(JumpCache, codes) : offsetof(JumpCache, keys)));
 }
 

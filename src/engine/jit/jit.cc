@@ -148,7 +148,6 @@ void Jit::clear() {
 void Jit::set_up(Frame& frame) {
   new (&frame) Frame();
   frame.tlb_mask = u64{kTlbEntries - 1} << kPageShift;
-  frame.page_mask = ~kPageOffsetMask;
   frame.jump_mask = JumpCache::kMask;
   frame.sign_mask = u64{1} << 63;
   frame.arithmetic_mask = x86::kArithmeticFlags;

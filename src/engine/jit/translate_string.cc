@@ -41,7 +41,7 @@ void Translator::emit_block_access(const Item& item, Host address, bool is_write
   assembler_->lea(kTest, {.base = address, .index = kTest});
   assembler_->load(kAddress, in_frame(offsetof(Frame, scratch)));
   assembler_->lea(kTest, {.base = kTest, .index = kAddress, .displacement = -1});
-  assembler_->pext(kTest, kTest, in_frame(offsetof(Frame, page_mask)));
+  assembler_->page_number(kTest, kTest);
   const u32 hit = assembler_->jump_if_zero();
   const u32 miss = assembler_->jump();
   assembler_->bind_short(hit);
@@ -66,7 +66,7 @@ void Translator::emit_string(const Item& item) {
   u32 skip = 0;
   if (is_repeated) {
     // Counts of more than a page are refused here, so that the product does not wrap.
-    assembler_->pext(kTest, kGuestRcx, in_frame(offsetof(Frame, page_mask)));
+    assembler_->page_number(kTest, kGuestRcx);
     require_zero(item);
     assembler_->move(kTest, kGuestRcx);
     const u32 none = assembler_->jump_if_zero();

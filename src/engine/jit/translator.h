@@ -101,6 +101,14 @@ class Translator {
   void emit_lea(const Item& item);
   void emit_encoded(const Decoded& decoded, const Registers& registers, const Memory* memory);
 
+  // translate_stack.cc: pushes and pops in a row share one look into the TLB.
+  unsigned stack_run(unsigned first) const;
+  bool emit_stack_run(std::span<const Item> run);
+  void emit_pushes(std::span<const Item> run);
+  void emit_pops(std::span<const Item> run);
+  void store_pushed(const Item& item, const Memory& place);
+  void store_return(const Item& item, const Memory& place);
+
   // translate_flow.cc
   void emit_push(const Item& item);
   void emit_pop(const Item& item);
@@ -112,6 +120,7 @@ class Translator {
   void emit_load_target(const Item& item);
   void emit_push_return(const Item& item);
   void emit_lookup(const Item& item);
+  void emit_jump_from_return(const Item& item);
   void go_to(u64 target, u64 from);
   void bind_target(u32 branch, u64 target, u64 from);
   void emit_look_for(u64 target, AccessMode mode);
