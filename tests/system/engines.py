@@ -54,6 +54,7 @@ def observers_see_a_boot(doppel):
         expect(samples > 100, f"too few samples: {lines[0]}")
         expect(sum(int(row[1]) for row in rows) == samples, "the rows are not all samples")
         expect(any(int(row[2]) > 0 and row[5] == "kernel" for row in rows), "no translated kernel code was seen")
+        expect(any(int(row[3]) > 0 for row in rows), "no miss of the TLB was seen")
         text = dump.read_text(encoding="ascii")
         expect(text.count("\nblock ") + text.startswith("block ") == 50, "not 50 blocks in the dump")
         expect("slow path" in text and "jrcxz" in text, "no host code in the dump")
