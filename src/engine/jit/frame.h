@@ -129,8 +129,8 @@ inline Frame& frame_of(Mmu::AddressSpace& space) {
 constexpr i32 table_offset(AccessMode mode, bool is_write, bool is_addend) {
   const u64 side = is_write ? offsetof(TlbTable, write) : offsetof(TlbTable, read);
   const u64 part = is_addend ? offsetof(TlbSide, addends) : offsetof(TlbSide, tags);
-  return static_cast<i32>(offsetof(Mmu::AddressSpace, tables) - kFrameOffset - kFrameBias + mode * sizeof(TlbTable) +
-                          side + part);
+  return static_cast<i32>(offsetof(Mmu::AddressSpace, tables) - kFrameOffset - kFrameBias +
+                          mode * sizeof(TlbTable) + side + part);
 }
 constexpr i32 jump_offset(AccessMode mode, bool is_code) {
   return static_cast<i32>(offsetof(Frame, jumps) - kFrameBias + mode * sizeof(JumpCache) +

@@ -24,7 +24,8 @@ unsigned Translator::stack_run(unsigned first) const {
   if (kind != Kind::kPush && kind != Kind::kPop) return 1;
   const Kind last = kind == Kind::kPush ? Kind::kCall : Kind::kReturn;
   unsigned end = first;
-  while (end < item_count_ && end - first < kLongestRun && items_[end].classified.kind == kind && !names_rsp(items_[end].decoded) &&
+  while (end < item_count_ && end - first < kLongestRun && items_[end].classified.kind == kind &&
+         !names_rsp(items_[end].decoded) &&
          items_[end].decoded.operand(0).type != ZYDIS_OPERAND_TYPE_MEMORY) {
     ++end;
   }

@@ -71,6 +71,7 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   bool is_open = true;
   for (unsigned i = 0; i < item_count_ && is_open;) {
     const unsigned run = stack_run(i);
+    mark(items_[i].rip, false);
     if (run > 1) {
       is_open = emit_stack_run(items().subspan(i, run));
       i += run;
@@ -80,6 +81,7 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   }
   // A serializing instruction looks for attention, as another CPU may have changed what follows.
   const bool polls = items_[item_count_ - 1].classified.kind == Kind::kSerialize;
+  if (is_open) mark(end_rip_, false);
   if (is_open) go_to(end_rip_, polls ? end_rip_ : end_rip_ - 1);
   emit_detours();
   block.end = position();
@@ -217,6 +219,7 @@ void Translator::interpret_from(u64 rip) {
 void Translator::emit_detours() {
   for (const Detour& detour : detours_) {
     assembler_->bind(detour.branch);
+    mark(detour.rip, true);
     switch (detour.aside) {
       case Aside::kMiss:
         assembler_->move(kAddress, detour.address);
@@ -250,6 +253,7 @@ void Translator::emit_detours() {
   }
   for (const Fault& fault : fault_places_) {
     faults_.add(fault.position + base_, position());
+    mark(fault.rip, true);
     interpret_from(fault.rip);
   }
 }

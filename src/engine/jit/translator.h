@@ -8,6 +8,7 @@
 #include "engine/jit/block_cache.h"
 #include "engine/jit/classify.h"
 #include "engine/jit/fault_sites.h"
+#include "engine/jit/profile_map.h"
 #include "engine/jit/thunks.h"
 
 namespace doppel::jit {
@@ -22,6 +23,7 @@ struct TranslationOptions {
   bool counts = false;       // charge Frame::budget
   bool links = true;         // branches lead to other blocks
   unsigned instructions = 64;
+  CodeMap* map = nullptr;  // gets a mark for each instruction
 };
 
 struct TranslationContext {
@@ -75,6 +77,10 @@ class Translator {
   void charge();
   void give_back(u64 rip);
   unsigned left_from(u64 rip) const;
+  void mark(u64 rip, bool is_aside) {
+    if (options_.map != nullptr) [[unlikely]]
+      options_.map->add({rip, position(), key_.mode, is_aside});
+  }
   u32 position() const { return assembler_->position() + base_; }
 
   // translate_memory.cc: addresses and accesses.
