@@ -9,7 +9,8 @@ namespace doppel {
 namespace {
 
 constexpr std::string_view kHelp =
-    "ok balloon SIZE | balloon-statistics | power-button | engine interp|kvm | statistics FILE | quit | help";
+    "ok balloon SIZE | balloon-statistics | power-button | engine interp|jit|kvm | statistics FILE | quit | "
+    "help";
 // virtio 1.2 section 5.5.6.3, in the order of the tags; memory in bytes.
 constexpr std::string_view kStatistics[] = {
     "swap-in", "swap-out",  "major-faults", "minor-faults", "free",
@@ -67,9 +68,10 @@ std::string ControlLines::set_balloon(std::string_view size) {
 }
 
 std::string ControlLines::switch_engine(std::string_view name) {
-  if (name == "interp") return execute(SwitchEngine{Engine::kInterp});
-  if (name == "kvm") return execute(SwitchEngine{Engine::kKvm});
-  return error("engine: give interp or kvm");
+  for (const Engine engine : {Engine::kInterp, Engine::kJit, Engine::kKvm}) {
+    if (name == engine_name(engine)) return execute(SwitchEngine{engine});
+  }
+  return error("engine: give interp, jit or kvm");
 }
 
 std::string ControlLines::read_balloon() {

@@ -39,6 +39,8 @@ TEST_F(ControlLinesTest, CommandsReachTheMachine) {
   EXPECT_EQ(path_, "/tmp/a file");
   EXPECT_EQ(lines_.answer("engine kvm"), "ok");
   EXPECT_EQ(engine_, Engine::kKvm);
+  EXPECT_EQ(lines_.answer("engine jit"), "ok");
+  EXPECT_EQ(engine_, Engine::kJit);
   EXPECT_EQ(lines_.answer("engine interp"), "ok");
   EXPECT_EQ(engine_, Engine::kInterp);
   EXPECT_EQ(lines_.answer("power-button"), "ok");

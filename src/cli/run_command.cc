@@ -1,7 +1,10 @@
 // Options of `doppel run`, and running a machine on the user's terminal.
 #include "cli/run_command.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <memory>
 
 #include "base/log.h"
 #include "cli/control_socket.h"
@@ -123,6 +126,18 @@ struct TerminalStop {
   ~TerminalStop() { terminal.stop(); }
 };
 
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+// Null when none is wanted. Opened before the machine runs: a bad path is known at once.
+Result<std::FILE*> open_profile(const std::string& path) {
+  if (path.empty()) return nullptr;
+  std::FILE* file = std::fopen(path.c_str(), "we");
+  if (file == nullptr) return fail("--profile {}: {}", path, std::strerror(errno));
+  return file;
+}
+
 void print_results(Control& control, const RunOptions& options) {
   if (options.prints_statistics) print(stderr, control.statistics_text());
   if (options.prints_hash) print(stdout, fmt::format("state hash {:016x}\n", control.state_hash()));
@@ -145,7 +160,7 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--pin", options.pin, "Host CPUs for the CPUs in turn, such as 0,2-5");
   run->add_option("--engine", options.engine, "auto, interp, jit or kvm");
   run->add_option("--switch-every", options.switch_every,
-                  "Change between interp and kvm after this many milliseconds, again and again");
+                  "Change to the next engine that works here after this many milliseconds, again and again");
   run->add_option("--cpu", options.machine.cpu_template,
                   "CPU template: host, x86-64-v2 or x86-64-v3, with changes such as ,+la57,-avx");
   for (const VirtioRow& row : virtio_rows()) {
@@ -169,11 +184,19 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_flag("--stats", options.prints_statistics, "Print statistics at the end");
   run->add_option("--stats-file", options.statistics_path,
                   "Write statistics for Prometheus to this file, on SIGUSR1 and at the end");
+  run->add_option("--jit-dump", options.machine.observation.dump,
+                  "Write the translator's blocks, guest and host code, to FILE[,rip=ADDRESS][,count=N]");
+  run->add_flag("--jit-perf-map", options.machine.observation.has_perf_map,
+                "Write /tmp/perf-PID.map, with which perf names translated code");
+  run->add_option("--profile", options.profile_path,
+                  "Write where the guest's time went to this file, at the end");
+  run->add_option("--profile-symbols", options.machine.observation.symbols,
+                  "The guest kernel's System.map, /proc/kallsyms or vmlinux, for profiles and perf");
   run->add_option("--gdb", options.gdb, "Let gdb attach: tcp:ADDRESS:PORT or unix:PATH");
   run->add_option("--control", options.control,
                   "Take commands for the running machine, a line each, at unix:PATH");
   run->add_flag("--switchable", options.is_switchable,
-                "Prepare the machine for changes between interp and kvm by command");
+                "Prepare the machine for changes between all engines that work here, by command");
   run->add_flag("--gdb-wait", options.gdb_waits, "Start stopped, until gdb lets the machine run");
   return run;
 }
@@ -184,7 +207,7 @@ Result<int> run_machine(RunOptions& options) {
   config.boot.protocol = TRY(parse_boot_protocol(options.protocol));
   config.engine = TRY(parse_engine(options.engine));
   const u64 switch_period = TRY(parse_switch_period(options.switch_every));
-  // The control socket may ask for the other engine.
+  // The control socket may ask for another engine.
   config.is_switchable = switch_period != 0 || options.is_switchable;
   if (options.clock != "host" && options.clock != "instructions") {
     return fail_usage("--clock {}: give host or instructions", options.clock);
@@ -196,6 +219,9 @@ Result<int> run_machine(RunOptions& options) {
     max_instructions = TRY(parse_count("--max-instructions", options.max_instructions));
     config.counts_instructions = true;
   }
+  std::FILE* const profile = TRY(open_profile(options.profile_path));
+  const std::unique_ptr<std::FILE, CloseFile> profile_file(profile);
+  config.observation.is_profiled = profile_file != nullptr;
   Terminal terminal;
   WatchingSink console(terminal, options.exit_on);
   Control control = TRY(Control::create(config, console));
@@ -214,6 +240,7 @@ Result<int> run_machine(RunOptions& options) {
   debugger.reset();
   terminal.stop();
   if (!options.statistics_path.empty()) run_and_log(control, WriteStatistics{options.statistics_path});
+  if (profile_file) print(profile_file.get(), control.profile_text());
   print_results(control, options);
   if (terminal.received_signal() != 0) return kStatusSignal + terminal.received_signal();
   return exit_status(result);

@@ -22,6 +22,7 @@ struct RunOptions {
   bool prints_state = false;
   bool prints_statistics = false;
   std::string statistics_path;  // empty: no file
+  std::string profile_path;     // empty: no profile
   std::string gdb;              // where a debugger may attach; empty: nowhere
   bool gdb_waits = false;
   std::string control;         // where commands are taken; empty: nowhere

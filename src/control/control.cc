@@ -52,8 +52,7 @@ struct Executor {
   }
   Result<std::size_t> operator()(const SwitchEngine& command) {
     const std::lock_guard lock(one_at_a_time);
-    const Engine other = machine.engine() == Engine::kKvm ? Engine::kInterp : Engine::kKvm;
-    TRY_VOID(machine.switch_engine(command.engine.value_or(other)));
+    TRY_VOID(machine.switch_engine(command.engine.value_or(machine.next_engine())));
     return 0;
   }
   Result<std::size_t> operator()(const SetBalloon& command) {

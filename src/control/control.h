@@ -29,7 +29,7 @@ struct WriteStatistics {
 };
 // Goes on with another engine; a machine that cannot stays as it is.
 struct SwitchEngine {
-  std::optional<Engine> engine;  // nothing: the other one
+  std::optional<Engine> engine;  // nothing: the next one of those that can run the machine
 };
 
 // How much memory the guest should give to the host.
@@ -73,6 +73,8 @@ class Control {
 
   // For a person: a line a counter, then tables.
   std::string statistics_text();
+  // Where the guest's time went, a line a function; empty when nobody asked for a profile.
+  std::string profile_text() { return machine_->profile_text(); }
   u64 state_hash() { return machine_->state_hash(); }
   // Registers and device state, a line a field.
   std::string state_text();

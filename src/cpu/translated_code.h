@@ -7,7 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/metrics.h"
 #include "base/types.h"
+#include "cpu/guest_place.h"
 #include "memory/address.h"
 
 namespace doppel {
@@ -16,15 +18,13 @@ class Core;
 
 // Guest code translated for the host. Owned by the interpreter of one vCPU and used on that vCPU's thread,
 // but for attention(). Whoever owns it handles events, faults and every instruction that is not translated.
-class TranslatedCode {
+class TranslatedCode : public GuestLocator {
  public:
   enum class Outcome : u8 {
     kAttention,  // the owner wants to look after events
     kInterpret,  // the instruction at RIP is for the owner: not translated, or it will fault
     kBudget,     // what is left of the budget does not cover the next block
   };
-
-  virtual ~TranslatedCode() = default;
 
   // What is used of the owner: its state and paging unit. `attention` is non-zero when run() is to come back,
   // `pending` true when an interrupt may wait for RFLAGS.IF.
@@ -44,6 +44,7 @@ class TranslatedCode {
   virtual void forget_all() = 0;
 
   virtual std::vector<std::pair<std::string_view, u64>> statistics() const = 0;
+  virtual void add_metrics(MetricList& list) const = 0;
 };
 
 }  // namespace doppel

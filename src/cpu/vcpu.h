@@ -11,6 +11,7 @@
 #include "base/types.h"
 #include "cpu/cpu_state.h"
 #include "cpu/debug.h"
+#include "cpu/guest_place.h"
 #include "memory/address.h"
 
 namespace doppel {
@@ -78,6 +79,9 @@ class Vcpu {
     static constexpr MetricKind kEvents{"engine_events", "What the engine counts."};
     for (const auto& [name, value] : statistics()) list.add(kEvents, value, {{"event", std::string(name)}});
   }
+
+  // Who knows where the guest is while run() is under way; nullptr: nobody does before it comes back.
+  virtual const GuestLocator* locator() const { return nullptr; }
 
   // The frames of [address, address + size) changed behind the engine's back.
   virtual void invalidate(GuestPhys address, u64 size) = 0;

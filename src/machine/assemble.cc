@@ -48,6 +48,7 @@ Machine::Machine(const MachineConfig& config, Basis basis, CharacterSink& consol
       inputs_(std::move(basis.inputs)),
       timers_(*inputs_),
       engines_(std::move(basis.engines)),
+      observation_(std::move(basis.observation)),
       vcpus_(config.cpus, buses_, *memory_, timers_, apic_bus_, cpuid_),
       debugger_(vcpus_, buses_, *memory_),
       io_apic_(apic_bus_),
@@ -104,7 +105,10 @@ Result<std::unique_ptr<Machine>> Machine::create_empty(const MachineConfig& conf
   x86::CpuidTable cpuid = TRY(x86::CpuidTable::create(config.cpu_template, cpuid_config));
   std::unique_ptr<GuestMemory> memory = TRY(GuestMemory::create(config.memory_bytes));
   std::unique_ptr<Inputs> inputs = make_inputs(config.clock, engines.tsc_hz);
-  Basis basis{std::move(engines), std::move(inputs), std::move(memory), std::move(cpuid)};
+  std::unique_ptr<EngineObservation> observation =
+      TRY(EngineObservation::create(config.observation, config.cpus));
+  Basis basis{std::move(engines), std::move(inputs), std::move(memory), std::move(cpuid),
+              std::move(observation)};
   std::unique_ptr<Machine> machine(new Machine(config, std::move(basis), console));
   TRY_VOID(machine->assemble());
   return machine;
@@ -157,7 +161,9 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
   EngineMaker jit = [this, &cpu, apic_id]() -> Result<std::unique_ptr<Vcpu>> {
     std::unique_ptr<TranslatedCode> translated = TRY(create_translator(
         {.features = cpuid_.features(),
-         .counts_instructions = config_.clock == ClockSource::kInstructions || config_.counts_instructions}));
+         .counts_instructions = config_.clock == ClockSource::kInstructions || config_.counts_instructions,
+         .keeps_map = observation_->profiler() != nullptr,
+         .observers = observation_->translation_observers()}));
     return create_interpreter(
         {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id},
         std::move(translated));
@@ -196,6 +202,7 @@ Result<void> Machine::make_vcpus() {
   }
   vcpus_.set_before_slice([this] { pump_console(); });
   vcpus_.set_host_cpus(config_.host_cpus);
+  vcpus_.set_profiler(observation_->profiler());
   if (instruction_inputs_ != nullptr) {
     instruction_inputs_->set_counter([this] { return vcpus_.instructions_retired(); });
     vcpus_.set_input_points(&input_points_);

@@ -2,6 +2,7 @@
 #include "machine/engine_choice.h"
 
 #include "base/log.h"
+#include "engine/jit/jit.h"
 #include "engine/kvm/kvm_cpuid.h"
 #include "x86/cpuid.h"
 
@@ -32,13 +33,25 @@ Result<kvm::KvmDevice> open_kvm(const EngineRequest& request) {
   return device;
 }
 
-EnginePlan plan_with(kvm::KvmDevice device, Engine first) {
-  EnginePlan plan{.first = first,
-                  .kvm = std::nullopt,
-                  .tsc_hz = u64{device.tsc_khz()} * 1000,
-                  .removed = kvm::missing_features(device),
-                  .removed_kvm_features = kvm::hypercall_features()};
+void add_kvm(EnginePlan& plan, kvm::KvmDevice device) {
+  plan.tsc_hz = u64{device.tsc_khz()} * 1000;
+  plan.removed = kvm::missing_features(device);
+  plan.removed_kvm_features = kvm::hypercall_features();
   plan.kvm = std::move(device);
+}
+
+Result<EnginePlan> plan_without_kvm(const EngineRequest& request) {
+  const std::string_view missing = missing_for_translator(request.host);
+  if (request.choice == EngineChoice::kJit && !missing.empty()) {
+    return fail("engine jit: this host's processor has no {}; use --engine interp", missing);
+  }
+  if (request.choice == EngineChoice::kAuto && !missing.empty()) {
+    LOG_WARNING("this host's processor has no {}: the interpreter takes the translator's place", missing);
+  }
+  EnginePlan plan;
+  plan.has_translator = missing.empty();
+  const bool interprets = request.choice == EngineChoice::kInterp || !plan.has_translator;
+  plan.first = interprets ? Engine::kInterp : Engine::kJit;
   return plan;
 }
 
@@ -53,30 +66,29 @@ Result<EngineChoice> parse_engine(std::string_view name) {
 }
 
 Result<EnginePlan> plan_engines(const EngineRequest& request, Inputs& inputs) {
-  const bool needs_kvm = request.choice == EngineChoice::kKvm || request.is_switchable;
-  if (request.choice == EngineChoice::kJit && !request.is_switchable) {
-    EnginePlan plan;
-    plan.first = Engine::kJit;
-    return plan;
-  }
-  if (needs_kvm && request.counts_instructions) {
+  EnginePlan plan = TRY(plan_without_kvm(request));
+  const bool asks_for_kvm = request.choice == EngineChoice::kKvm;
+  if (request.counts_instructions) {
+    if (!asks_for_kvm) return plan;
     return fail_usage(
         "engine kvm: it does not count instructions; "
-        "--clock instructions and --max-instructions need --engine interp");
+        "--clock instructions and --max-instructions need --engine jit or interp");
   }
-  if (needs_kvm) {
-    kvm::KvmDevice device = TRY(open_kvm(request));
-    return plan_with(std::move(device),
-                     request.choice == EngineChoice::kInterp ? Engine::kInterp : Engine::kKvm);
-  }
-  if (request.choice == EngineChoice::kInterp || request.counts_instructions ||
-      !kvm::KvmDevice::is_processor_capable()) {
-    return EnginePlan{};
-  }
+  const bool may_choose = request.choice == EngineChoice::kAuto && kvm::KvmDevice::is_processor_capable();
+  if (!asks_for_kvm && !may_choose && !request.is_switchable) return plan;
   Result<kvm::KvmDevice> device = open_kvm(request);
-  if (!device) LOG_INFO("{}", device.error().message);
-  if (!device || !device->is_real(inputs)) return EnginePlan{};
-  return plan_with(std::move(*device), Engine::kKvm);
+  if (!device) {
+    if (asks_for_kvm) return std::unexpected(device.error());
+    LOG_INFO("{}", device.error().message);
+    return plan;
+  }
+  if (asks_for_kvm || (may_choose && device->is_real(inputs))) {
+    add_kvm(plan, std::move(*device));
+    plan.first = Engine::kKvm;
+  } else if (request.is_switchable && device->can_offset_tsc()) {
+    add_kvm(plan, std::move(*device));
+  }
+  return plan;
 }
 
 }  // namespace doppel

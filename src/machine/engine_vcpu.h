@@ -45,6 +45,7 @@ class EngineVcpu final : public Vcpu {
   Result<void> set_debug(const DebugControl& control) override;
   std::vector<std::pair<std::string_view, u64>> statistics() const override;
   void add_metrics(MetricList& list) const override { active().add_metrics(list); }
+  const GuestLocator* locator() const override { return active().locator(); }
   void invalidate(GuestPhys address, u64 size) override { active().invalidate(address, size); }
 
  private:

@@ -45,11 +45,35 @@ RunResult Machine::run(u64 max_instructions, WhenHalted when_halted) {
 
 void Machine::request_stop(StopReason reason, int status) { vcpus_.stop(result_of(reason, status)); }
 
-Result<void> Machine::switch_engine(Engine engine) {
-  if (engine == Engine::kKvm && engine_ != engine && kvm_ && !kvm_->device().can_offset_tsc()) {
+// Can the machine change to it?
+Result<void> Machine::check_engine(Engine engine) const {
+  if (engine == Engine::kKvm && !kvm_) return fail("engine kvm: the machine was made without it");
+  if (engine == Engine::kKvm && !kvm_->device().can_offset_tsc()) {
     return fail(
         "engine kvm: this host's KVM ignores the TSC's offset; a running machine cannot change to it");
   }
+  if (engine == Engine::kJit && !engines_.has_translator)
+    return fail("engine jit: this host's processor lacks what it needs");
+  // Each is a user of its own, also while the other one runs.
+  const bool translates = engine == Engine::kJit || engine_ == Engine::kJit;
+  if (translates && vcpus_.count() > CodeFrames::kMaxUsers / 2) {
+    return fail("engine {}: a machine with more than {} CPUs keeps its engine", engine_name(engine),
+                CodeFrames::kMaxUsers / 2);
+  }
+  return {};
+}
+
+Engine Machine::next_engine() const {
+  for (unsigned i = 1; i < kEngineCount; ++i) {
+    const auto engine = static_cast<Engine>((static_cast<unsigned>(engine_.load()) + i) % kEngineCount);
+    if (check_engine(engine)) return engine;
+  }
+  return engine_;
+}
+
+Result<void> Machine::switch_engine(Engine engine) {
+  if (engine == engine_) return {};
+  TRY_VOID(check_engine(engine));
   vcpus_.pause();
   Result<void> result;
   for (EngineVcpu* vcpu : engine_vcpus_) {

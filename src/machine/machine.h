@@ -25,6 +25,7 @@
 #include "irq/rtc.h"
 #include "machine/balloon_report.h"
 #include "machine/engine_choice.h"
+#include "machine/engine_observation.h"
 #include "machine/machine_debugger.h"
 #include "machine/pci_platform.h"
 #include "machine/run_result.h"
@@ -49,8 +50,9 @@ struct MachineConfig {
   ClockSource clock = ClockSource::kHost;
   EngineChoice engine = EngineChoice::kAuto;
   bool counts_instructions = false;        // for run()'s limit; KVM does not count
-  bool is_switchable = false;              // KVM may be asked for while the machine runs
+  bool is_switchable = false;              // every engine may be asked for while the machine runs
   std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
+  ObservationConfig observation = {};
 };
 
 enum class StateScope : u8 { kAll, kRegisters };  // with RAM, or without
@@ -97,6 +99,9 @@ class Machine final : private MachineControl {
   // Goes on with another engine. Not from a vCPU's thread or with the device lock held; one thread at a time.
   Result<void> switch_engine(Engine engine);
   Engine engine() const { return engine_; }
+  // The engine that comes after the present one, of those that this machine can go on with; the present one
+  // when there is no other.
+  Engine next_engine() const;
 
   // The machine's state. Only while not running or paused. After a loader has failed, the machine is good for
   // nothing.
@@ -118,6 +123,8 @@ class Machine final : private MachineControl {
   void add_metrics(MetricList& list);
   // Counters as lines of "name value".
   std::string statistics_text() const;
+  // Where the guest's time went, with ObservationConfig::is_profiled.
+  std::string profile_text() const { return observation_->profile_text(); }
 
  private:
   // What is decided before the parts are made.
@@ -126,6 +133,7 @@ class Machine final : private MachineControl {
     std::unique_ptr<Inputs> inputs;
     std::unique_ptr<GuestMemory> memory;
     x86::CpuidTable cpuid;
+    std::unique_ptr<EngineObservation> observation;
   };
 
   Machine(const MachineConfig& config, Basis basis, CharacterSink& console);
@@ -136,6 +144,7 @@ class Machine final : private MachineControl {
   Result<void> make_vcpus();
   std::unique_ptr<EngineVcpu> make_vcpu(MachineCpu& cpu, u32 apic_id);
   Result<void> make_event_loop();
+  Result<void> check_engine(Engine engine) const;
   void pump_console();
   void visit_vcpus(StateVisitor& visitor);
   void tsc_offsets_loaded();
@@ -153,6 +162,7 @@ class Machine final : private MachineControl {
   ApicBus apic_bus_;
   EnginePlan engines_;
   std::unique_ptr<kvm::KvmVm> kvm_;  // outlives the vCPUs
+  std::unique_ptr<EngineObservation> observation_;
   std::atomic<Engine> engine_ = Engine::kInterp;
   VcpuSet vcpus_;
   MachineDebugger debugger_;

@@ -145,7 +145,9 @@ Exit VcpuSet::enter(MachineCpu& cpu, RunLimit limit, Lock& lock) {
   cpu.is_inside = true;
   ++inside_;
   lock.unlock();
+  if (profiler_ != nullptr) profiler_->enter(cpu.platform.id(), *cpu.engine);
   Exit exit = cpu.engine->run(limit);
+  if (profiler_ != nullptr) profiler_->leave(cpu.platform.id(), *cpu.engine);
   lock.lock();
   cpu.is_inside = false;
   if (--inside_ == 0 && pauses_ != 0) quiet_.notify_all();

@@ -11,6 +11,7 @@
 #include "base/input_points.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
+#include "machine/engine_profiler.h"
 #include "machine/machine_cpu.h"
 #include "machine/run_result.h"
 #include "machine/timer_alarm.h"
@@ -34,6 +35,8 @@ class VcpuSet final : public VcpuEvents {
   void set_alarm(TimerAlarm* alarm) { alarm_ = alarm; }
   // For runs in turns.
   void set_input_points(InputPoints* points) { input_points_ = points; }
+  // Null: nobody profiles.
+  void set_profiler(EngineProfiler* profiler) { profiler_ = profiler; }
   // Host CPUs for the vCPUs, in turn; empty: wherever the host likes.
   void set_host_cpus(std::vector<unsigned> host_cpus) { host_cpus_ = std::move(host_cpus); }
 
@@ -111,6 +114,7 @@ class VcpuSet final : public VcpuEvents {
   TimerQueue& timers_;
   TimerAlarm* alarm_ = nullptr;
   InputPoints* input_points_ = nullptr;
+  EngineProfiler* profiler_ = nullptr;
   std::function<void()> before_slice_;
   OnDebug on_debug_;
   std::vector<std::unique_ptr<MachineCpu>> cpus_;

@@ -21,7 +21,8 @@ constexpr int kExitSkipped = 77;
 
 constexpr const char* kUsage =
     "usage: differential_test [options]\n"
-    "  --engine NAME    what to compare with the host: interp, native (host twice), broken (must fail)\n"
+    "  --engine NAME    what to compare with the host: interp, jit (one instruction a block), jit-blocks,\n"
+    "                   native (host twice), broken (must fail)\n"
     "  --mode 64|32|all code size (default 64)\n"
     "  --forms REGEX    only forms whose name matches; --form NAME only this one\n"
     "  --cases N        cases a form (default 2000)\n"

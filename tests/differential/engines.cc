@@ -71,14 +71,15 @@ Result<std::unique_ptr<Backend>> create_backend(std::string_view engine, Backend
   if (engine == "broken") return std::make_unique<RepeatBackend>(native, true);
 #if DOPPEL_HAS_INTERPRETER
   if (engine == "interp") return create_interpreter_backend();
-  if (engine == "jit") return create_translator_backend();
+  if (engine == "jit") return create_translator_backend(1);
+  if (engine == "jit-blocks") return create_translator_backend(64);
 #endif
   return fail_usage("no engine '{}' in this build", engine);
 }
 
 std::vector<std::string_view> engine_names() {
   std::vector<std::string_view> names = {"native", "broken"};
-  if (DOPPEL_HAS_INTERPRETER) names.insert(names.begin(), {"interp", "jit"});
+  if (DOPPEL_HAS_INTERPRETER) names.insert(names.begin(), {"interp", "jit", "jit-blocks"});
   return names;
 }
 

@@ -18,6 +18,6 @@ std::vector<std::string_view> engine_names();
 
 // In interp_engine.cc, which is built once the interpreter exists.
 Result<std::unique_ptr<Backend>> create_interpreter_backend();
-Result<std::unique_ptr<Backend>> create_translator_backend();
+Result<std::unique_ptr<Backend>> create_translator_backend(unsigned block_instructions);
 
 }  // namespace doppel::differential

@@ -13,6 +13,7 @@ constexpr u64 kPresent = 1;
 constexpr u64 kWritable = 2;
 constexpr u64 kUser = 4;
 constexpr u64 kAccessedDirty = 0x60;
+constexpr u64 kNoExecute = u64{1} << 63;
 
 constexpr u16 kKernelCode = 0x10;
 constexpr u16 kTssSelector = 0x40;
@@ -54,10 +55,15 @@ GuestWorld::GuestWorld(GuestMemory& memory) : memory_(memory) {
     map(kCodeBase + page * kPageSize, kCodePhys + page * kPageSize, kUser | kWritable);
   }
   for (u64 offset = 0; offset < kDataSize; offset += kPageSize) {
-    map(kDataBase + offset, kDataPhys + offset, kUser | kWritable);
+    map(kDataBase + offset, kDataPhys + offset, kUser | kWritable | kNoExecute);
   }
-  map(kReadOnlyBase, kDataPhys + kDataSize, kUser);
+  map(kReadOnlyBase, kDataPhys + kDataSize, kUser | kNoExecute);
+  for (u64 offset = 0; offset < kStackSize; offset += kPageSize) {
+    map(kStackBase + offset, kUserStackPhys + offset, kUser | kWritable | kNoExecute);
+  }
   fill_read_only_page({memory_.host(GuestPhys(kDataPhys + kDataSize)), kReadOnlySize});
+  map(kEdgeBase, kRamSize - kPageSize, kUser | kWritable | kNoExecute);
+  map(kEdgeBase + kPageSize, kRamSize, kUser | kWritable | kNoExecute);
   write_idt();
   write_gdt();
 }

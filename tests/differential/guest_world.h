@@ -7,9 +7,9 @@
 
 namespace doppel::differential {
 
-// Builds 4-level page tables, GDT, IDT and TSS in guest RAM: the code and data windows at their native
-// addresses for ring 3, everything else supervisor-only. Vector n's handler is a HLT at handler_address(n),
-// so that a fault is recognised by where execution went. Owned by a VcpuBackend.
+// Builds 4-level page tables, GDT, IDT and TSS in guest RAM: the code, data and stack windows at their
+// native addresses for ring 3, everything else supervisor-only. Vector n's handler is a HLT at
+// handler_address(n), so that a fault is recognised by where execution went. Owned by a VcpuBackend.
 class GuestWorld {
  public:
   static constexpr u64 kRamSize = 2 * kMiB;
@@ -21,6 +21,8 @@ class GuestWorld {
 
   GuestPhys code() const { return GuestPhys(kCodePhys); }
   GuestPhys data() const { return GuestPhys(kDataPhys); }
+  GuestPhys stack() const { return GuestPhys(kUserStackPhys); }
+  GuestPhys last_page() const { return GuestPhys(kRamSize - kPageSize); }
 
   // Reads back a fault that was delivered to ring 0: user state from the stack frame. `out` already holds the
   // registers that delivery does not touch.
@@ -37,6 +39,7 @@ class GuestWorld {
   static constexpr u64 kStackTop = kKernelBase + kStackPhys + kPageSize;
   static constexpr u64 kCodePhys = 0x20000;
   static constexpr u64 kDataPhys = 0x30000;
+  static constexpr u64 kUserStackPhys = 0x40000;
   static constexpr u64 kHandlerSpacing = 16;
 
   void map(u64 virtual_address, u64 physical, u64 leaf_flags);

@@ -16,12 +16,15 @@ Result<std::unique_ptr<Backend>> create_interpreter_backend() {
   return VcpuBackend::create(factory);
 }
 
-Result<std::unique_ptr<Backend>> create_translator_backend() {
+Result<std::unique_ptr<Backend>> create_translator_backend(unsigned block_instructions) {
   auto cpuid = std::make_shared<x86::CpuidTable>(TRY(x86::CpuidTable::create("host", {})));
-  const EngineFactory factory = [cpuid](GuestMemory& memory,
-                                        CpuPlatform& platform) -> Result<std::unique_ptr<Vcpu>> {
-    std::unique_ptr<TranslatedCode> translated = TRY(create_translator(
-        {.features = cpuid->features(), .counts_instructions = true, .block_instructions = 1}));
+  const EngineFactory factory = [cpuid, block_instructions](
+                                    GuestMemory& memory,
+                                    CpuPlatform& platform) -> Result<std::unique_ptr<Vcpu>> {
+    std::unique_ptr<TranslatedCode> translated =
+        TRY(create_translator({.features = cpuid->features(),
+                               .counts_instructions = true,
+                               .block_instructions = block_instructions}));
     return create_interpreter({memory, platform, *cpuid}, std::move(translated));
   };
   return VcpuBackend::create(factory);

@@ -16,6 +16,11 @@ inline constexpr u64 kDataSize = 2 * kPageSize;
 inline constexpr u64 kReadOnlyBase = kDataBase + kDataSize;
 inline constexpr u64 kReadOnlySize = kPageSize;
 inline constexpr u64 kDataEnd = kReadOnlyBase + kReadOnlySize;
+// A window for stacks, apart from the data so that stray stores rarely reach return addresses.
+inline constexpr u64 kStackBase = 0x20008000;
+inline constexpr u64 kStackSize = 2 * kPageSize;
+// Guests only: the last page of RAM, and behind it one where there is none.
+inline constexpr u64 kEdgeBase = 0x7a3f0000;
 // Native only: NativeContext. Not a power of two away from the window, where stray accesses tend to go.
 inline constexpr u64 kContextBase = 0x35790000;
 

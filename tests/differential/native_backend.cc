@@ -74,6 +74,7 @@ Result<std::unique_ptr<NativeBackend>> NativeBackend::create() {
   TRY_VOID(map_fixed(kStubBase, kPageSize, PROT_READ | PROT_WRITE | PROT_EXEC));
   TRY_VOID(map_fixed(kDataBase, kDataSize, PROT_READ | PROT_WRITE));
   TRY_VOID(map_fixed(kReadOnlyBase, kReadOnlySize, PROT_READ | PROT_WRITE));
+  TRY_VOID(map_fixed(kStackBase, kStackSize, PROT_READ | PROT_WRITE));
   fill_read_only_page({at(kReadOnlyBase), kReadOnlySize});
   mprotect(at(kReadOnlyBase), kReadOnlySize, PROT_READ);
   TRY_VOID(install_handlers());
@@ -90,6 +91,7 @@ NativeBackend::~NativeBackend() {
   munmap(at(kCodeBase), kCodeSize);
   munmap(at(kStubBase), kPageSize);
   munmap(at(kDataBase), kDataSize + kReadOnlySize);
+  munmap(at(kStackBase), kStackSize);
 }
 
 void NativeBackend::put_pad(u64 address, u8 index) {
@@ -155,7 +157,9 @@ extern "C" void doppel_native_fault(int signal, void* /*info*/, void* raw_contex
   const auto& machine = static_cast<const ucontext_t*>(raw_context)->uc_mcontext;
   const auto rip = static_cast<doppel::u64>(machine.gregs[REG_RIP]);
   // A fault of the harness itself, or of state it cannot load: let the worker die and be reported.
-  if (context.is_active == 0 || rip < kCodeBase || rip > kCodeBase + kCodeSize) {
+  const bool is_harness = rip >= reinterpret_cast<doppel::u64>(doppel_native_enter) &&
+                          rip < reinterpret_cast<doppel::u64>(doppel_native_signal);
+  if (context.is_active == 0 || is_harness) {
     ::signal(signal, SIG_DFL);
     return;
   }

@@ -37,6 +37,33 @@ class NullPlatform : public CpuPlatform {
 
 }  // namespace
 
+void set_user_state(CpuState& state, const UserState& in) {
+  state.gpr = in.gpr;
+  state.rip = in.rip;
+  state.rflags = in.rflags;
+  state.segments[x86::kFs].base = in.fs_base;
+  state.segments[x86::kGs].base = in.gs_base;
+  state.fx = in.xsave.legacy;
+  state.fx.unused_xmm = {};
+  for (std::size_t i = 0; i < state.ymm.size(); ++i) {
+    std::memcpy(&state.ymm[i].qword[0], in.xsave.legacy.unused_xmm[i].data(), 16);
+    std::memcpy(&state.ymm[i].qword[2], in.xsave.ymm_high[i].data(), 16);
+  }
+}
+
+void get_user_state(const CpuState& state, UserState& out) {
+  out.gpr = state.gpr;
+  out.rip = state.rip;
+  out.rflags = state.rflags;
+  out.fs_base = state.segments[x86::kFs].base;
+  out.gs_base = state.segments[x86::kGs].base;
+  out.xsave.legacy = state.fx;
+  for (std::size_t i = 0; i < state.ymm.size(); ++i) {
+    std::memcpy(out.xsave.legacy.unused_xmm[i].data(), &state.ymm[i].qword[0], 16);
+    std::memcpy(out.xsave.ymm_high[i].data(), &state.ymm[i].qword[2], 16);
+  }
+}
+
 VcpuBackend::VcpuBackend(std::unique_ptr<GuestMemory> memory)
     : memory_(std::move(memory)), world_(*memory_), platform_(std::make_unique<NullPlatform>()) {}
 
@@ -60,33 +87,8 @@ void VcpuBackend::place(const Placement& placement) {
   start_ = world_.initial_state(placement.is_compat);
 }
 
-void VcpuBackend::load(const UserState& in) {
-  start_.gpr = in.gpr;
-  start_.rip = in.rip;
-  start_.rflags = in.rflags;
-  start_.segments[x86::kFs].base = in.fs_base;
-  start_.segments[x86::kGs].base = in.gs_base;
-  start_.fx = in.xsave.legacy;
-  start_.fx.unused_xmm = {};
-  for (std::size_t i = 0; i < start_.ymm.size(); ++i) {
-    std::memcpy(&start_.ymm[i].qword[0], in.xsave.legacy.unused_xmm[i].data(), 16);
-    std::memcpy(&start_.ymm[i].qword[2], in.xsave.ymm_high[i].data(), 16);
-  }
-  vcpu_->load(start_);
-}
-
 void VcpuBackend::read_back(Outcome& out) {
-  UserState& state = out.state;
-  state.gpr = end_.gpr;
-  state.rip = end_.rip;
-  state.rflags = end_.rflags;
-  state.fs_base = end_.segments[x86::kFs].base;
-  state.gs_base = end_.segments[x86::kGs].base;
-  state.xsave.legacy = end_.fx;
-  for (std::size_t i = 0; i < end_.ymm.size(); ++i) {
-    std::memcpy(state.xsave.legacy.unused_xmm[i].data(), &end_.ymm[i].qword[0], 16);
-    std::memcpy(state.xsave.ymm_high[i].data(), &end_.ymm[i].qword[2], 16);
-  }
+  get_user_state(end_, out.state);
   out.vector = Outcome::kNoFault;
   out.error_code = 0;
   out.cr2 = 0;
@@ -95,7 +97,8 @@ void VcpuBackend::read_back(Outcome& out) {
 
 void VcpuBackend::run(const UserState& in, std::span<const u8> memory, Outcome& out) {
   std::memcpy(memory_->host(world_.data()), memory.data(), kDataSize);
-  load(in);
+  set_user_state(start_, in);
+  vcpu_->load(start_);
   for (int i = 0; i < kMaxRuns; ++i) {
     vcpu_->run({.instructions = 1});
     vcpu_->save(end_);

@@ -13,6 +13,10 @@ namespace doppel::differential {
 
 using EngineFactory = std::function<Result<std::unique_ptr<Vcpu>>(GuestMemory&, CpuPlatform&)>;
 
+// Between the two descriptions of what user code sees; a CpuState has more, which stays.
+void set_user_state(CpuState& state, const UserState& in);
+void get_user_state(const CpuState& state, UserState& out);
+
 // Owns the guest and the vCPU. Faults are those the guest's own IDT received.
 class VcpuBackend : public Backend {
  public:
@@ -24,7 +28,6 @@ class VcpuBackend : public Backend {
 
  private:
   explicit VcpuBackend(std::unique_ptr<GuestMemory> memory);
-  void load(const UserState& in);
   void read_back(Outcome& out);
 
   std::unique_ptr<GuestMemory> memory_;

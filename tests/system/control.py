@@ -108,6 +108,8 @@ def commands_are_answered(doppel):
         expect(client.ask("power-button") == "ok", "power-button")
         expect(client.ask("engine interp") == "ok", "engine interp")
         expect(client.ask("engine kvm").startswith("error: "), "a machine without KVM changed to it")
+        expect(client.ask("engine jit") == "ok", "engine jit")
+        expect(client.ask("engine interp") == "ok", "engine interp, from jit")
         expect(client.ask("quit") == "ok", "quit")
         expect(machine.end() == 0, "status")
         expect(not machine.path.exists(), "the socket is left")

@@ -72,7 +72,7 @@ class Guest:
 
     def _command(self, net):
         command = (qemu_command(self.config, self.folder / "monitor") if self.doppel.vmm == "qemu" else
-                   doppel_command(self.doppel.binary, self.config))
+                   [*doppel_command(self.doppel.binary, self.config), *self.doppel.engine_words()])
         if net != "tap":
             return command
         script = (f"ip link set lo up && ip tuntap add {TAP} mode tap && ip addr add {TAP_HOST}/24 dev {TAP} && "

@@ -84,16 +84,27 @@ class Conversation:
 class Doppel:
     """The binary under test; one object for all tests, which may run several machines from it."""
 
-    def __init__(self, binary, vmm="doppel"):
+    def __init__(self, binary, vmm="doppel", engine=None):
         self.binary = binary
         self.vmm = vmm  # "qemu": tests of the Debian guest run it in QEMU instead
+        self.engine = engine  # of machines whose test does not choose one
+
+    def on(self, engine):
+        """The same binary, running machines with this engine."""
+        return Doppel(self.binary, self.vmm, engine)
+
+    def engine_words(self, arguments=("run",)):
+        """What a command line needs so that the machine has the engine."""
+        is_machine = arguments[:1] == ("run",) and "--engine" not in arguments
+        return ("--engine", self.engine) if self.engine and is_machine else ()
 
     def run(self, *arguments, limit=120, until=None, replies=()):
         """Runs `doppel ARGUMENTS` to its end, or until `until` is on its output; Failure after `limit` seconds.
 
         Each of `replies`, (text, answer) in order, is typed once its text is on the output.
         """
-        conversation = Conversation([str(self.binary), *map(str, arguments)], replies)
+        command = (self.binary, *arguments, *self.engine_words(arguments))
+        conversation = Conversation([*map(str, command)], replies)
         try:
             while conversation.step() and not (until is not None and until in conversation.out()):
                 if conversation.seconds() > limit:

@@ -25,9 +25,9 @@ def linux_selftest_passes(doppel):
     expect(outcome.status == 0, f"status {outcome.status} instead of 0")
 
 
-def stress_ng_verifies(doppel):
+def stress_ng_verifies(doppel, cpus=1):
     """stress-ng finds no wrong result in its processor, vector, memory, process and signal stressors."""
-    outcome = doppel.boot(image="stress.img", limit=600)
+    outcome = doppel.boot(image="stress.img", cpus=cpus, limit=600)
     for stressor in STRESSORS:
         expect_output(outcome, f"doppel-stress: {stressor} ended with status 0")
     expect_output(outcome, "doppel-stress: PASS")

@@ -86,7 +86,11 @@ class InterpreterVcpu final : public Vcpu {
     return all;
   }
   bool runs_in_slices() const override { return interpreter_.translated == nullptr; }
-  void add_metrics(MetricList& list) const override { add_metrics_of(interpreter_, list); }
+  void add_metrics(MetricList& list) const override {
+    add_metrics_of(interpreter_, list);
+    if (interpreter_.translated) interpreter_.translated->add_metrics(list);
+  }
+  const GuestLocator* locator() const override { return interpreter_.translated.get(); }
   void invalidate(GuestPhys address, u64 size) override { interpreter_.memory.note_write(address, size); }
 
  private:

@@ -14,7 +14,12 @@ constexpr unsigned high(Host reg) { return reg == Memory::kNone ? 0u : reg >> 3;
 }  // namespace
 
 void Assembler::word32(u32 value) {
-  for (unsigned shift = 0; shift < 32; shift += 8) byte(value >> shift & 0xff);
+  if (position_ + kSlack > room_.size()) [[unlikely]] {
+    is_full_ = true;
+    return;
+  }
+  std::memcpy(room_.data() + position_, &value, sizeof(value));
+  position_ += sizeof(value);
 }
 
 void Assembler::word64(u64 value) {

@@ -19,7 +19,7 @@ struct Memory {
 };
 
 constexpr Memory in_frame(u64 offset) {
-  return {.base = kFrameRegister, .displacement = static_cast<i32>(offset)};
+  return {.base = kFrameRegister, .displacement = static_cast<i32>(offset) - static_cast<i32>(kFrameBias)};
 }
 constexpr Memory guest_slot(unsigned guest) {
   return in_frame(offsetof(Frame, guest_high) + (guest - kFirstInFrame) * 8);
@@ -45,8 +45,9 @@ class Assembler {
   const u8* at(u32 position) const { return executable_ + position; }
   bool is_full() const { return is_full_; }
 
+  // Beyond the room nothing is written; a few bytes at a time are checked together.
   void byte(unsigned value) {
-    if (position_ == room_.size()) {
+    if (position_ + kSlack > room_.size()) [[unlikely]] {
       is_full_ = true;
       return;
     }
@@ -80,6 +81,8 @@ class Assembler {
     byte(0xf2);
     op(true, {0x0f, 0x38, 0xf1}, to, from);
   }
+  // Into a page number, whatever the flags are.
+  void page_number(Host to, Host from) { vex({2, 3, 1, 0, 0xf7}, to, kFrameRegister, from); }  // shrx
   void pext(Host to, Host from, const Memory& mask) { vex({2, 2, 1, 0, 0xf5}, to, from, mask); }
 
   // Branches return where their displacement is, to be set by bind().
@@ -115,6 +118,8 @@ class Assembler {
   void bind_short(u32 branch);
 
  private:
+  static constexpr u32 kSlack = 8;
+
   std::span<u8> room_;
   const u8* executable_;
   u32 position_ = 0;

@@ -30,8 +30,8 @@ struct Block {
   u32 entry = 0;
   u32 direct = 0;
   u32 end = 0;
-  // An instruction that reaches into the next page: that page's frame, and where the epoch stands for which it
-  // is known to be that one.
+  // An instruction that reaches into the next page: that page's frame, and where the epoch stands for which
+  // it is known to be that one.
   u64 second_frame = kNoFrame;
   u32 guard = 0;
   bool is_dead = false;
@@ -66,10 +66,10 @@ class BlockCache {
     u64 chunks = 0;
     Block* first = nullptr;
   };
-  static constexpr unsigned kBuckets = 1u << 16;
+  static constexpr unsigned kBuckets = 1u << 18;
   static unsigned bucket_of(const BlockKey& key) {
-    const u64 mixed = key.rip ^ key.physical << 20 ^ u64{key.mode} << 61;
-    return static_cast<unsigned>(mixed * 0x9e3779b97f4a7c15 >> 48);
+    const u64 mixed = key.rip ^ key.physical << 20 ^ u64 { key.mode } << 61;
+    return static_cast<unsigned>(mixed * 0x9e3779b97f4a7c15 >> 46);
   }
   Block& add(const Block& block);
   static u64 chunk_mask(u64 start, u64 size);

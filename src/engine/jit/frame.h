@@ -19,8 +19,8 @@ enum class Leave : u64 {
 // Blocks by address, for indirect branches. `keys` are negated RIPs.
 struct JumpCache {
   static constexpr unsigned kEntries = 8192;
-  // PEXT with this mask of RIP's CRC-32C is the index. Addresses of code differ in few bits, and hot ones must
-  // not share an entry.
+  // PEXT with this mask of RIP's CRC-32C is the index. Addresses of code differ in few bits, and hot ones
+  // must not share an entry.
   static constexpr u64 kMask = kEntries - 1;
   [[gnu::target("sse4.2")]] static unsigned index(u64 rip) {
     return static_cast<unsigned>(__builtin_ia32_crc32di(0, rip) & kMask);
@@ -52,8 +52,8 @@ struct JumpCache {
 };
 
 // Branches of user code to another page are linked for one epoch of one address space, and instructions that
-// cross into another page are translated for one epoch of their half. They compare these bits of it, which are
-// positive as a displacement.
+// cross into another page are translated for one epoch of their half. They compare these bits of it, which
+// are positive as a displacement.
 inline constexpr u64 kEpochBits = 0x7fffffff;
 // In Frame::exit_link: the branch is of that kind.
 inline constexpr u64 kFarUserLink = u64{1} << 31;
@@ -61,12 +61,12 @@ inline constexpr u64 kFarUserLink = u64{1} << 31;
 // One for each address space, in its EngineArea, with a small stack below it and the translation tables
 // behind it. Written on the vCPU's thread only, but for `go`.
 struct alignas(64) Frame {
+  std::array<u64, 2> stack;  // the stack begins in here: see kFrameBias
   // What most sequences use comes first, within one-byte displacements.
   std::array<u64, 4> guest_high;  // R12 to R15
   std::atomic<u64> go;            // 0: leave at the next chance
   std::array<u64, 3> scratch;     // values kept across a memory access within one instruction
   u64 tlb_mask;                   // PEXT masks: of an address's index in a table,
-  u64 page_mask;                  // of its page number,
   u64 jump_mask;                  // and of its index in a jump cache
   u64 fs_base;
   u64 gs_base;
@@ -113,6 +113,11 @@ struct alignas(64) Frame {
   std::array<JumpCache, kAccessModes> jumps;
 };
 
+// While translated code runs the stack pointer is this far into the frame: its low bits are the count with
+// which SHRX makes a page number of an address.
+inline constexpr u64 kFrameBias = kPageShift;
+static_assert(alignof(Frame) == 64 && kFrameBias < 64);
+
 inline constexpr u64 kFrameOffset = 32 * kKiB;  // in the EngineArea; the stack is below
 static_assert(kFrameOffset + sizeof(Frame) <= kEngineAreaBytes);
 
@@ -124,11 +129,11 @@ inline Frame& frame_of(Mmu::AddressSpace& space) {
 constexpr i32 table_offset(AccessMode mode, bool is_write, bool is_addend) {
   const u64 side = is_write ? offsetof(TlbTable, write) : offsetof(TlbTable, read);
   const u64 part = is_addend ? offsetof(TlbSide, addends) : offsetof(TlbSide, tags);
-  return static_cast<i32>(offsetof(Mmu::AddressSpace, tables) - kFrameOffset + mode * sizeof(TlbTable) +
-                          side + part);
+  return static_cast<i32>(offsetof(Mmu::AddressSpace, tables) - kFrameOffset - kFrameBias +
+                          mode * sizeof(TlbTable) + side + part);
 }
 constexpr i32 jump_offset(AccessMode mode, bool is_code) {
-  return static_cast<i32>(offsetof(Frame, jumps) + mode * sizeof(JumpCache) +
+  return static_cast<i32>(offsetof(Frame, jumps) - kFrameBias + mode * sizeof(JumpCache) +
                           (is_code ? offsetof(JumpCache, codes) : offsetof(JumpCache, keys)));
 }
 

@@ -9,6 +9,7 @@
 #include "cpu/code_buffer.h"
 #include "cpu/core.h"
 #include "cpu/flat_segment.h"
+#include "engine/jit/profile_hooks.h"
 #include "engine/jit/translator.h"
 
 namespace doppel::jit {
@@ -38,7 +39,9 @@ class Jit final : public TranslatedCode {
                  .links = config.links_blocks,
                  .instructions = config.block_instructions},
         code_(std::move(code)),
-        faults_(code_.executable(0), static_cast<u32>(code_.size())) {
+        faults_(code_.executable(0), static_cast<u32>(code_.size())),
+        observation_(code_, config.features, config.keeps_map, config.observers) {
+    options_.map = observation_.map();
     start_code();
   }
 
@@ -62,6 +65,11 @@ class Jit final : public TranslatedCode {
     blocks_.drop_all([this](Block& block) { kill(block); });
   }
   std::vector<std::pair<std::string_view, u64>> statistics() const override;
+  void add_metrics(MetricList& list) const override {
+    add_translator_metrics(statistics(), observation_.emitted_bytes(), list);
+    observation_.interpreted.add_metrics(list);
+  }
+  GuestPlace locate(u64 host_pc) const override { return observation_.locate(*core_, host_pc); }
 
  private:
   static constexpr unsigned kMaxFrames = 16;
@@ -98,6 +106,7 @@ class Jit final : public TranslatedCode {
   BlockCache blocks_;
   FaultSites faults_;
   Translator translator_{{.thunks = thunks_, .faults = faults_, .options = options_}};
+  Observation observation_;
   Core* core_ = nullptr;
   const std::atomic<i64>* attention_ = nullptr;
   const std::atomic<bool>* pending_ = nullptr;
@@ -126,6 +135,7 @@ void Jit::clear() {
   blocks_.clear();
   far_links_.clear();
   faults_.clear();
+  observation_.clear();
   code_.clear();
   start_code();
   for (const std::atomic<Frame*>& known : frames_) {
@@ -138,7 +148,6 @@ void Jit::clear() {
 void Jit::set_up(Frame& frame) {
   new (&frame) Frame();
   frame.tlb_mask = u64{kTlbEntries - 1} << kPageShift;
-  frame.page_mask = ~kPageOffsetMask;
   frame.jump_mask = JumpCache::kMask;
   frame.sign_mask = u64{1} << 63;
   frame.arithmetic_mask = x86::kArithmeticFlags;
@@ -247,12 +256,15 @@ TranslatedCode::Outcome Jit::run(i64& budget) {
     ++counts_.entries;
     if (options_.counts && budget <= 0) return Outcome::kBudget;
     frame.budget = budget;
+    observation_.enter(&frame);
     thunks_.enter(&frame);
+    observation_.enter(nullptr);
     if (options_.counts) budget = frame.budget;
     take_back(frame);
     if (frame.exit_reason == Leave::kBudget) return Outcome::kBudget;
     if (frame.exit_reason == Leave::kInterpret) {
       ++counts_.interpreted;
+      observation_.interpreted.count(*core_, counts_.drops + counts_.clears);
       return Outcome::kInterpret;
     }
   }
@@ -297,7 +309,9 @@ Block* Jit::translate(const BlockKey& key) {
   if (room < ZYDIS_MAX_INSTRUCTION_LENGTH && crosses_page(source.code)) add_next_page(source, bytes);
   const auto base = static_cast<u32>(code_.used());
   Assembler assembler(code_.room(), code_.executable(base));
+  observation_.begin_block();
   Block block = translator_.translate(source, assembler, base);
+  observation_.end_block(block, source.code, base);
   VERIFY(!assembler.is_full());
   code_.commit(assembler.position());
   ++counts_.translations;
@@ -353,7 +367,8 @@ bool Jit::renew_guard(const Block& block) {
 
 void Jit::write_guard(const Block& block) {
   const u64 half = block.key.rip >> 63;
-  const i32 epoch = -static_cast<i32>(core_->mmu.code_epoch(half == 0, static_cast<unsigned>(half)) & kEpochBits);
+  const i32 epoch =
+      -static_cast<i32>(core_->mmu.code_epoch(half == 0, static_cast<unsigned>(half)) & kEpochBits);
   std::memcpy(code_.writable(block.guard), &epoch, sizeof(epoch));
 }
 
@@ -461,11 +476,15 @@ std::vector<std::pair<std::string_view, u64>> Jit::statistics() const {
 
 namespace doppel {
 
+std::string_view missing_for_translator(const x86::FeatureSet& host) {
+  if (!host.has(x86::Feature::kAvx)) return "AVX";
+  return host.has(x86::Feature::kBmi2) ? "" : "BMI2";
+}
+
 Result<std::unique_ptr<TranslatedCode>> create_translator(const TranslatorConfig& config) {
-  const x86::FeatureSet host = x86::host_features();
-  if (!host.has(x86::Feature::kBmi2) || !host.has(x86::Feature::kAvx)) {
-    return fail("engine jit: this host's processor has no {}; use --engine interp",
-                host.has(x86::Feature::kAvx) ? "BMI2" : "AVX");
+  const std::string_view missing = missing_for_translator(x86::host_features());
+  if (!missing.empty()) {
+    return fail("engine jit: this host's processor has no {}; use --engine interp", missing);
   }
   return std::make_unique<jit::Jit>(config, TRY(CodeBuffer::create(config.cache_bytes)));
 }

@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "cpu/translated_code.h"
+#include "engine/jit/profile_observer.h"
 #include "x86/features.h"
 
 namespace doppel {
@@ -16,9 +17,14 @@ struct TranslatorConfig {
   // For tests: short blocks, and none that leads to the next by itself.
   unsigned block_instructions = 64;
   bool links_blocks = true;
+  bool keeps_map = false;  // locate() tells instructions apart
+  std::vector<TranslationObserver*> observers = {};
 };
 
-// Fails where the host's processor lacks what translated code is made of (AVX, BMI2).
+// What translated code is made of and this processor lacks: AVX or BMI2; empty: nothing.
+std::string_view missing_for_translator(const x86::FeatureSet& host);
+
+// Fails where the host's processor lacks something.
 Result<std::unique_ptr<TranslatedCode>> create_translator(const TranslatorConfig& config);
 
 }  // namespace doppel

@@ -21,7 +21,7 @@ constexpr Memory state_mxcsr(Host state) {
 }
 // A field of the frame when the stack pointer is `depth` bytes below it.
 constexpr Memory frame_field(u64 offset, unsigned depth = 0) {
-  return {.base = x86::kRsp, .displacement = static_cast<i32>(offset + depth)};
+  return {.base = x86::kRsp, .displacement = static_cast<i32>(offset + depth) - static_cast<i32>(kFrameBias)};
 }
 
 void push(Assembler& a, Host reg) {
@@ -71,7 +71,7 @@ void load_vectors(Assembler& a, unsigned depth) {
 void emit_enter(Assembler& a) {
   for (const u8 reg : kCalleeSaved) push(a, reg);
   a.op(true, {0x89}, x86::kRsp, Memory{.base = x86::kRdi, .displacement = offsetof(Frame, host_rsp)});
-  a.move(x86::kRsp, x86::kRdi);
+  a.lea(x86::kRsp, {.base = x86::kRdi, .displacement = kFrameBias});
   a.load(kTest, in_frame(offsetof(Frame, state)));
   a.op(true, {0xff}, 6, in_frame(offsetof(Frame, exit_flags)));  // push
   a.byte(0x9d);                                                  // popfq

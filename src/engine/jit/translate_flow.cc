@@ -7,10 +7,6 @@ namespace {
 constexpr Memory below(i32 bytes) { return {.base = kGuestRsp, .displacement = -bytes}; }
 constexpr Memory above(i32 bytes) { return {.base = kGuestRsp, .displacement = bytes}; }
 
-bool is_sign_extended(u64 value) {
-  return static_cast<u64>(static_cast<i64>(static_cast<i32>(value))) == value;
-}
-
 }  // namespace
 
 void Translator::emit_push(const Item& item) {
@@ -21,17 +17,11 @@ void Translator::emit_push(const Item& item) {
   }
   assembler_->lea(kAddress, below(8));
   const Memory place = emit_access(item, kAddress, 8, true);
-  if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-    assembler_->op(true, {0xc7}, 0, place);
-    assembler_->word32(static_cast<u32>(operand.imm.value.s));
-  } else if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
+  if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
     assembler_->load(kTest, in_frame(offsetof(Frame, scratch)));
     assembler_->store(place, kTest);
   } else {
-    const unsigned guest = guest_number(operand.reg.value);
-    Host host = host_register(guest);
-    if (host == kInFrame) load_guest(host = kTest, guest);
-    assembler_->store(place, host);
+    store_pushed(item, place);
   }
   assembler_->move(kGuestRsp, kAddress);
 }
@@ -63,14 +53,7 @@ void Translator::emit_leave(const Item& item) {
 // The return address goes onto the guest's stack.
 void Translator::emit_push_return(const Item& item) {
   assembler_->lea(kAddress, below(8));
-  const Memory place = emit_access(item, kAddress, 8, true);
-  if (is_sign_extended(item.next())) {
-    assembler_->op(true, {0xc7}, 0, place);
-    assembler_->word32(static_cast<u32>(item.next()));
-  } else {
-    assembler_->set(kTest, item.next());
-    assembler_->store(place, kTest);
-  }
+  store_return(item, emit_access(item, kAddress, 8, true));
   assembler_->move(kGuestRsp, kAddress);
 }
 
@@ -93,9 +76,8 @@ void Translator::emit_lookup(const Item& item) {
   const u32 hit = assembler_->jump_if_zero();
   const u32 miss = assembler_->jump();
   assembler_->bind_short(hit);
-  const Detail detail{.mode = key_.mode,
-                      .offset = static_cast<unsigned>(item.rip - key_.rip),
-                      .left = left_from(item.rip)};
+  const Detail detail{
+      .mode = key_.mode, .offset = static_cast<unsigned>(item.rip - key_.rip), .left = left_from(item.rip)};
   detours_.push_back(
       {.aside = Aside::kFind, .branch = miss, .retry = retry, .rip = item.rip, .detail = detail.pack()});
 }
@@ -103,6 +85,11 @@ void Translator::emit_lookup(const Item& item) {
 void Translator::emit_return(const Item& item) {
   const Memory place = emit_access(item, kGuestRsp, 8, false);
   assembler_->load(kAddress, place);
+  emit_jump_from_return(item);
+}
+
+// The target is in kAddress; the guest's stack pointer still points to where it was.
+void Translator::emit_jump_from_return(const Item& item) {
   emit_lookup(item);
   const ZydisDecodedOperand& operand = item.decoded.operand(0);
   const bool pops = operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
@@ -181,12 +168,12 @@ void Translator::emit_look_for(u64 target, AccessMode mode) {
   const auto entry = static_cast<i32>(JumpCache::index(target) * 8);
   assembler_->set(kAddress, target);
   if (!options_.links) return assembler_->jump_to(thunks_.leave_to_look);
-  assembler_->load(kTest, in_frame(static_cast<u64>(jump_offset(mode, false) + entry)));
+  assembler_->load(kTest, {.base = kFrameRegister, .displacement = jump_offset(mode, false) + entry});
   assembler_->lea(kTest, {.base = kTest, .index = kAddress});
   const u32 hit = assembler_->jump_if_zero();
   assembler_->jump_to(thunks_.leave_to_look);
   assembler_->bind_short(hit);
-  assembler_->jump_memory(in_frame(static_cast<u64>(jump_offset(mode, true) + entry)));
+  assembler_->jump_memory({.base = kFrameRegister, .displacement = jump_offset(mode, true) + entry});
 }
 
 }  // namespace doppel::jit

@@ -71,15 +71,15 @@ Host Translator::emit_address(const Item& item, const ZydisDecodedOperand& opera
   }
   emit_lea_of(item, operand, kAddress, true);
   if (has_segment) {
-    assembler_->load(kTest,
-            in_frame(mem.segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_base) : offsetof(Frame, gs_base)));
+    assembler_->load(kTest, in_frame(mem.segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_base)
+                                                                      : offsetof(Frame, gs_base)));
     assembler_->lea(kAddress, {.base = kAddress, .index = kTest});
   }
   return kAddress;
 }
 
-// Leaves flags alone: the difference to the tag is a page offset with room for the access, which PEXT with
-// the page mask turns into zero, exactly when the entry is right.
+// Leaves flags alone: the difference to the tag is a page offset with room for the access,
+// and its page number zero, exactly when the entry is right.
 Memory Translator::emit_access(const Item& item, Host address, unsigned size, bool is_write) {
   const u32 retry = assembler_->position();
   assembler_->pext(kAddend, address, in_frame(offsetof(Frame, tlb_mask)));
@@ -89,7 +89,7 @@ Memory Translator::emit_access(const Item& item, Host address, unsigned size, bo
                .displacement = table_offset(key_.mode, is_write, false)};
   assembler_->load(kTest, entry);
   assembler_->lea(kTest, {.base = address, .index = kTest, .displacement = static_cast<i32>(size - 1)});
-  assembler_->pext(kTest, kTest, in_frame(offsetof(Frame, page_mask)));
+  assembler_->page_number(kTest, kTest);
   const u32 hit = assembler_->jump_if_zero();
   const u32 miss = assembler_->jump();
   assembler_->bind_short(hit);

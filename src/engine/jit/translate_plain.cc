@@ -276,8 +276,8 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
   if (instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
     const auto& vex = instruction.raw.vex;
     assembler_->bytes({0xc4, (r ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | vex.m_mmmm,
-              unsigned{vex.W} << 7 | (~registers.vvvv & 0xfu) << 3 | unsigned{vex.L} << 2 | vex.pp,
-              instruction.opcode});
+                       unsigned{vex.W} << 7 | (~registers.vvvv & 0xfu) << 3 | unsigned{vex.L} << 2 | vex.pp,
+                       instruction.opcode});
   } else {
     put_prefixes(*assembler_, instruction);
     const unsigned rex = 0x40u | unsigned{instruction.raw.rex.W} << 3 | r << 2 | x << 1 | b;
@@ -289,7 +289,8 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
         !has_modrm && decoded.operand(0).type == ZYDIS_OPERAND_TYPE_REGISTER &&
         (decoded.operand(0).encoding == ZYDIS_OPERAND_ENCODING_OPCODE ||
          (instruction.operand_count > 1 && decoded.operand(1).encoding == ZYDIS_OPERAND_ENCODING_OPCODE));
-    assembler_->byte(is_opcode_register ? (instruction.opcode & 0xf8u) | (registers.rm & 7) : instruction.opcode);
+    assembler_->byte(is_opcode_register ? (instruction.opcode & 0xf8u) | (registers.rm & 7)
+                                        : instruction.opcode);
   }
   if (has_modrm) {
     if (memory != nullptr) {

@@ -24,7 +24,8 @@ void Translator::emit_bit_string(const Item& item) {
   const bool is_write = decoded.instruction.mnemonic != ZYDIS_MNEMONIC_BT;
   const Memory place = emit_access(item, kAddress, memory.size / 8, is_write);
   load_guest(kTest, guest);
-  assembler_->pext(kTest, kTest, in_frame(is_wide ? offsetof(Frame, index_mask_64) : offsetof(Frame, index_mask_32)));
+  assembler_->pext(kTest, kTest,
+                   in_frame(is_wide ? offsetof(Frame, index_mask_64) : offsetof(Frame, index_mask_32)));
   if ((decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0) assembler_->byte(0xf0);
   assembler_->op(is_wide, {0x0f, decoded.instruction.opcode}, kTest, place);
 }
@@ -40,7 +41,7 @@ void Translator::emit_block_access(const Item& item, Host address, bool is_write
   assembler_->lea(kTest, {.base = address, .index = kTest});
   assembler_->load(kAddress, in_frame(offsetof(Frame, scratch)));
   assembler_->lea(kTest, {.base = kTest, .index = kAddress, .displacement = -1});
-  assembler_->pext(kTest, kTest, in_frame(offsetof(Frame, page_mask)));
+  assembler_->page_number(kTest, kTest);
   const u32 hit = assembler_->jump_if_zero();
   const u32 miss = assembler_->jump();
   assembler_->bind_short(hit);
@@ -65,7 +66,7 @@ void Translator::emit_string(const Item& item) {
   u32 skip = 0;
   if (is_repeated) {
     // Counts of more than a page are refused here, so that the product does not wrap.
-    assembler_->pext(kTest, kGuestRcx, in_frame(offsetof(Frame, page_mask)));
+    assembler_->page_number(kTest, kGuestRcx);
     require_zero(item);
     assembler_->move(kTest, kGuestRcx);
     const u32 none = assembler_->jump_if_zero();

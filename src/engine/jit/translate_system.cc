@@ -109,7 +109,7 @@ void Translator::emit_segments(unsigned which) {
       const u64 from = offsetof(Frame, system_segments) + which * 32 + i * 16 + half * 8;
       assembler_->load(kAddress, in_frame(from));
       assembler_->store(state_field(offsetof(CpuState, segments) + kSegments[i] * sizeof(Segment) + half * 8),
-               kAddress);
+                        kAddress);
     }
   }
 }
@@ -119,8 +119,9 @@ void Translator::emit_look_in(AccessMode mode) {
   assembler_->set(kAddend, 0);
   assembler_->crc32(kAddend, kAddress);
   assembler_->pext(kAddend, kAddend, in_frame(offsetof(Frame, jump_mask)));
-  assembler_->load(kTest,
-          {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(mode, false)});
+  assembler_->load(
+      kTest,
+      {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(mode, false)});
   assembler_->lea(kTest, {.base = kTest, .index = kAddress});
   const u32 hit = assembler_->jump_if_zero();
   assembler_->jump_to(thunks_.leave_to_look);
@@ -185,7 +186,8 @@ void Translator::emit_read_base(const Item& item) {
   require_zero(item, offsetof(Frame, fsgsbase_closed));
   const ZydisDecodedOperand& to = item.decoded.operand(0);
   const bool is_fs = item.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_RDFSBASE;
-  assembler_->op(to.size == 64, {0x8b}, kTest, in_frame(is_fs ? offsetof(Frame, fs_base) : offsetof(Frame, gs_base)));
+  assembler_->op(to.size == 64, {0x8b}, kTest,
+                 in_frame(is_fs ? offsetof(Frame, fs_base) : offsetof(Frame, gs_base)));
   store_guest(guest_number(to.reg.value), kTest);
 }
 
@@ -240,7 +242,7 @@ bool Translator::emit_system(const Item& item) {
     case Kind::kReadControl:
       emit_read_control(item);
       return true;
-    default:                         // kSerialize: what follows is looked at anew
+    default:                                  // kSerialize: what follows is looked at anew
       assembler_->bytes({0x0f, 0xae, 0xf0});  // mfence
       return true;
   }

@@ -1,6 +1,8 @@
 // Decoding, layout of a block, and what lies behind it.
 #include "engine/jit/translator.h"
 
+#include <algorithm>
+
 #include "base/verify.h"
 
 namespace doppel::jit {
@@ -67,12 +69,19 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   if (crosses) emit_guard(block);
   if (options_.counts) charge();
   bool is_open = true;
-  for (const Item& item : items()) {
-    is_open = emit_item(item);
-    if (!is_open) break;
+  for (unsigned i = 0; i < item_count_ && is_open;) {
+    const unsigned run = stack_run(i);
+    mark(items_[i].rip, false);
+    if (run > 1) {
+      is_open = emit_stack_run(items().subspan(i, run));
+      i += run;
+    } else {
+      is_open = emit_item(items_[i++]);
+    }
   }
   // A serializing instruction looks for attention, as another CPU may have changed what follows.
   const bool polls = items_[item_count_ - 1].classified.kind == Kind::kSerialize;
+  if (is_open) mark(end_rip_, false);
   if (is_open) go_to(end_rip_, polls ? end_rip_ : end_rip_ - 1);
   emit_detours();
   block.end = position();
@@ -189,9 +198,8 @@ void Translator::charge() {
 
 // Instructions of the block from the one at `rip` on.
 unsigned Translator::left_from(u64 rip) const {
-  unsigned left = 0;
-  for (const Item& item : items()) left += item.rip >= rip ? 1 : 0;
-  return left;
+  const auto at = std::ranges::lower_bound(items(), rip, {}, &Item::rip);
+  return static_cast<unsigned>(items().end() - at);
 }
 
 void Translator::give_back(u64 rip) {
@@ -211,6 +219,7 @@ void Translator::interpret_from(u64 rip) {
 void Translator::emit_detours() {
   for (const Detour& detour : detours_) {
     assembler_->bind(detour.branch);
+    mark(detour.rip, true);
     switch (detour.aside) {
       case Aside::kMiss:
         assembler_->move(kAddress, detour.address);
@@ -244,6 +253,7 @@ void Translator::emit_detours() {
   }
   for (const Fault& fault : fault_places_) {
     faults_.add(fault.position + base_, position());
+    mark(fault.rip, true);
     interpret_from(fault.rip);
   }
 }

@@ -8,13 +8,14 @@
 #include "engine/jit/block_cache.h"
 #include "engine/jit/classify.h"
 #include "engine/jit/fault_sites.h"
+#include "engine/jit/profile_map.h"
 #include "engine/jit/thunks.h"
 
 namespace doppel::jit {
 
 // Flags in Frame::exit_link, with kFarUserLink.
-inline constexpr u64 kLinkLooks = u64{1} << 32;     // each time round looks for attention
-inline constexpr u64 kLinkIsFar = u64{1} << 33;     // to another page of the kernel's half
+inline constexpr u64 kLinkLooks = u64{1} << 32;  // each time round looks for attention
+inline constexpr u64 kLinkIsFar = u64{1} << 33;  // to another page of the kernel's half
 
 // What translation refers to, all of one vCPU.
 struct TranslationOptions {
@@ -22,6 +23,7 @@ struct TranslationOptions {
   bool counts = false;       // charge Frame::budget
   bool links = true;         // branches lead to other blocks
   unsigned instructions = 64;
+  CodeMap* map = nullptr;  // gets a mark for each instruction
 };
 
 struct TranslationContext {
@@ -37,7 +39,8 @@ class Translator {
 
   // `code`: guest bytes from the block's first one to the end of its page, or those of one instruction that
   // reaches into the next page, whose frame is `second_frame`. `room`: where the block goes,
-  // `base` bytes from the start of the code memory. The block is valid unless the assembler is full afterwards.
+  // `base` bytes from the start of the code memory. The block is valid unless the assembler is full
+  // afterwards.
   struct Source {
     BlockKey key;
     std::span<const u8> code;
@@ -50,11 +53,11 @@ class Translator {
   enum class Aside : u8 { kMiss, kFind, kInterpret, kLink, kLook, kBudget };
   struct Detour {
     Aside aside;
-    u32 branch;      // displacement that leads there
-    u32 retry = 0;   // kMiss, kFind: where the access or the lookup begins
-    u64 rip = 0;     // of the instruction, or kLink, kLook: where to go
-    u32 detail = 0;  // kMiss, kFind: Detail
-    u64 link = 0;    // kLink: Link flags
+    u32 branch;               // displacement that leads there
+    u32 retry = 0;            // kMiss, kFind: where the access or the lookup begins
+    u64 rip = 0;              // of the instruction, or kLink, kLook: where to go
+    u32 detail = 0;           // kMiss, kFind: Detail
+    u64 link = 0;             // kLink: Link flags
     Host address = kAddress;  // kMiss: where the address is
   };
   struct Item {
@@ -74,6 +77,10 @@ class Translator {
   void charge();
   void give_back(u64 rip);
   unsigned left_from(u64 rip) const;
+  void mark(u64 rip, bool is_aside) {
+    if (options_.map != nullptr) [[unlikely]]
+      options_.map->add({rip, position(), key_.mode, is_aside});
+  }
   u32 position() const { return assembler_->position() + base_; }
 
   // translate_memory.cc: addresses and accesses.
@@ -94,6 +101,14 @@ class Translator {
   void emit_lea(const Item& item);
   void emit_encoded(const Decoded& decoded, const Registers& registers, const Memory* memory);
 
+  // translate_stack.cc: pushes and pops in a row share one look into the TLB.
+  unsigned stack_run(unsigned first) const;
+  bool emit_stack_run(std::span<const Item> run);
+  void emit_pushes(std::span<const Item> run);
+  void emit_pops(std::span<const Item> run);
+  void store_pushed(const Item& item, const Memory& place);
+  void store_return(const Item& item, const Memory& place);
+
   // translate_flow.cc
   void emit_push(const Item& item);
   void emit_pop(const Item& item);
@@ -105,6 +120,7 @@ class Translator {
   void emit_load_target(const Item& item);
   void emit_push_return(const Item& item);
   void emit_lookup(const Item& item);
+  void emit_jump_from_return(const Item& item);
   void go_to(u64 target, u64 from);
   void bind_target(u32 branch, u64 target, u64 from);
   void emit_look_for(u64 target, AccessMode mode);

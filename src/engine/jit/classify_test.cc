@@ -1,0 +1,127 @@
+// Which instructions the translator takes.
+#include "engine/jit/classify.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace doppel::jit {
+namespace {
+
+x86::FeatureSet every_feature() { return x86::host_features(); }
+
+Classified classified(std::vector<u8> bytes, const x86::FeatureSet& features = every_feature()) {
+  bytes.resize(15, 0);
+  Decoded decoded;
+  const InstructionDecoder decoder(8, true, features);
+  if (decoder.decode(bytes.data(), bytes.size(), 0, decoded) != InstructionDecoder::Status::kOk) return {};
+  return classify(decoded, features);
+}
+Kind kind(std::vector<u8> bytes) { return classified(std::move(bytes)).kind; }
+
+TEST(Classify, IntegerCodeIsPlain) {
+  EXPECT_EQ(kind({0x48, 0x01, 0xd8}), Kind::kPlain);              // add rax, rbx
+  EXPECT_EQ(kind({0x4c, 0x8b, 0x64, 0x24, 0x08}), Kind::kPlain);  // mov r12, [rsp + 8]
+  EXPECT_EQ(kind({0xf0, 0x0f, 0xb1, 0x0f}), Kind::kPlain);        // lock cmpxchg [rdi], ecx
+  EXPECT_EQ(kind({0xc4, 0xe2, 0xfb, 0xf7, 0xc0}), Kind::kPlain);  // shrx
+  EXPECT_EQ(kind({0x0f, 0x94, 0xc0}), Kind::kPlain);              // sete al
+}
+
+TEST(Classify, DivisionMayFaultInTheHost) {
+  EXPECT_TRUE(classified({0x48, 0xf7, 0xf1}).may_fault);   // div rcx
+  EXPECT_FALSE(classified({0x48, 0xf7, 0xe1}).may_fault);  // mul rcx
+}
+
+TEST(Classify, ControlFlow) {
+  EXPECT_EQ(kind({0xeb, 0x10}), Kind::kJump);
+  EXPECT_EQ(kind({0x75, 0x10}), Kind::kJumpIf);
+  EXPECT_EQ(kind({0xe8, 0, 0, 0, 0}), Kind::kCall);
+  EXPECT_EQ(kind({0xff, 0xd0}), Kind::kCallIndirect);
+  EXPECT_EQ(kind({0xff, 0x20}), Kind::kJumpIndirect);
+  EXPECT_EQ(kind({0xc3}), Kind::kReturn);
+  EXPECT_EQ(kind({0xc2, 8, 0}), Kind::kReturn);
+}
+
+TEST(Classify, FarTransfersAreInterpreted) {
+  EXPECT_EQ(kind({0xff, 0x28}), Kind::kInterpret);  // jmp far [rax]
+  EXPECT_EQ(kind({0xcb}), Kind::kInterpret);        // retf
+  EXPECT_EQ(kind({0x48, 0xcf}), Kind::kInterpret);  // iretq
+}
+
+// AMD's processors take the prefix for what it says, Intel's do not.
+TEST(Classify, NearBranchWithOperandSizePrefixIsInterpreted) {
+  EXPECT_EQ(kind({0x66, 0xe8, 0, 0, 0, 0}), Kind::kInterpret);
+}
+
+TEST(Classify, StackOperandsOfSixteenBitsAreInterpreted) {
+  EXPECT_EQ(kind({0x50}), Kind::kPush);
+  EXPECT_EQ(kind({0x41, 0x5c}), Kind::kPop);
+  EXPECT_EQ(kind({0x66, 0x50}), Kind::kInterpret);
+  EXPECT_EQ(kind({0x0f, 0xa0}), Kind::kInterpret);  // push fs
+}
+
+TEST(Classify, BitStringsReachBeyondTheirOperand) {
+  EXPECT_EQ(kind({0x48, 0x0f, 0xab, 0x07}), Kind::kBitString);    // bts [rdi], rax
+  EXPECT_EQ(kind({0x66, 0x0f, 0xab, 0x07}), Kind::kInterpret);    // bts [rdi], ax
+  EXPECT_EQ(kind({0x48, 0x0f, 0xba, 0x2f, 0x07}), Kind::kPlain);  // bts [rdi], 7
+  EXPECT_EQ(kind({0x48, 0x0f, 0xab, 0xc7}), Kind::kPlain);        // bts rdi, rax
+}
+
+TEST(Classify, StringsWithSegmentOrShortAddressAreInterpreted) {
+  EXPECT_EQ(kind({0xf3, 0x48, 0xa5}), Kind::kString);
+  EXPECT_EQ(kind({0xaa}), Kind::kString);
+  EXPECT_EQ(kind({0x64, 0xa4}), Kind::kInterpret);
+  EXPECT_EQ(kind({0x67, 0xa4}), Kind::kInterpret);
+  EXPECT_EQ(kind({0xf3, 0xa6}), Kind::kInterpret);  // repe cmpsb
+}
+
+TEST(Classify, VectorsNeedTheirState) {
+  EXPECT_EQ(classified({0x0f, 0x58, 0xc1}).vectors, Vectors::kSse);        // addps
+  EXPECT_EQ(classified({0xc5, 0xf4, 0x58, 0xc2}).vectors, Vectors::kAvx);  // vaddps ymm
+  EXPECT_EQ(classified({0x48, 0x01, 0xd8}).vectors, Vectors::kNone);
+}
+
+TEST(Classify, VectorsWithHiddenMemoryAreInterpreted) {
+  EXPECT_EQ(kind({0x66, 0x0f, 0xf7, 0xc1}), Kind::kInterpret);              // maskmovdqu
+  EXPECT_EQ(kind({0xc4, 0xe2, 0x75, 0x92, 0x04, 0x90}), Kind::kInterpret);  // vgatherdps
+  EXPECT_EQ(kind({0x0f, 0xae, 0x10}), Kind::kInterpret);                    // ldmxcsr
+}
+
+TEST(Classify, X87AndMmxAreInterpreted) {
+  EXPECT_EQ(kind({0xd9, 0xc0}), Kind::kInterpret);        // fld st0
+  EXPECT_EQ(kind({0x0f, 0xfc, 0xc1}), Kind::kInterpret);  // paddb mm0, mm1
+}
+
+TEST(Classify, PrivilegedInstructionsOfTheKernel) {
+  EXPECT_EQ(kind({0xfa}), Kind::kFlags);                   // cli
+  EXPECT_EQ(kind({0x0f, 0x01, 0xcb}), Kind::kAccessFlag);  // stac
+  EXPECT_EQ(kind({0x0f, 0x01, 0xf8}), Kind::kSwapGs);
+  EXPECT_EQ(kind({0x0f, 0x05}), Kind::kSystemCall);
+  EXPECT_EQ(kind({0x48, 0x0f, 0x07}), Kind::kSystemReturn);
+  EXPECT_EQ(kind({0x0f, 0x07}), Kind::kInterpret);          // to 32-bit code
+  EXPECT_EQ(kind({0x0f, 0x20, 0xd0}), Kind::kReadControl);  // mov rax, cr2
+  EXPECT_EQ(kind({0x0f, 0x22, 0xd8}), Kind::kInterpret);    // mov cr3, rax
+  EXPECT_EQ(kind({0xf4}), Kind::kInterpret);
+  EXPECT_EQ(kind({0x0f, 0xa2}), Kind::kInterpret);        // cpuid
+  EXPECT_EQ(kind({0x0f, 0x01, 0xd0}), Kind::kInterpret);  // xgetbv
+}
+
+TEST(Classify, WhatIsNotOfferedIsInterpretedAndSoRaisesUd) {
+  EXPECT_EQ(classified({0xc5, 0xf4, 0x58, 0xc2}, x86::FeatureSet()).kind, Kind::kInterpret);  // vaddps
+  EXPECT_EQ(classified({0xf3, 0x0f, 0xb8, 0xc1}, x86::FeatureSet()).kind, Kind::kInterpret);  // popcnt
+}
+
+TEST(Classify, HighByteBesideRegistersThatMovedIsInterpreted) {
+  EXPECT_EQ(kind({0x0f, 0xb6, 0xe4}), Kind::kInterpret);  // movzx esp, ah
+  EXPECT_EQ(kind({0x00, 0xe7}), Kind::kPlain);            // add bh, ah
+}
+
+TEST(Classify, NumbersOfPartialRegisters) {
+  EXPECT_EQ(guest_number(ZYDIS_REGISTER_AH), 0u);
+  EXPECT_EQ(guest_number(ZYDIS_REGISTER_BH), 3u);
+  EXPECT_EQ(guest_number(ZYDIS_REGISTER_SIL), 6u);
+  EXPECT_EQ(guest_number(ZYDIS_REGISTER_R15D), 15u);
+}
+
+}  // namespace
+}  // namespace doppel::jit
