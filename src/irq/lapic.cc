@@ -1,6 +1,8 @@
 // Local APIC: accepting, prioritising and acknowledging interrupts.
 #include "irq/lapic.h"
 
+#include <utility>
+
 #include "base/log.h"
 #include "base/verify.h"
 #include "irq/apic_bus.h"
@@ -47,7 +49,7 @@ void LocalApic::reset_registers() {
   error_status_ = 0;
   command_ = 0;
   lvt_.fill(kLvtMasked);
-  has_external_message_ = false;
+  has_external_message_ = has_returned_ = false;
 }
 
 void LocalApic::configure_virtual_wire() {
@@ -77,12 +79,13 @@ bool LocalApic::has_external() const {
 }
 
 bool LocalApic::has_interrupt() const {
-  if (has_external()) return true;
+  if (has_returned_ || has_external()) return true;
   return !requested_.is_empty() &&
          priority_class(requested_.highest()) > priority_class(processor_priority());
 }
 
 std::optional<u8> LocalApic::acknowledge() {
+  if (std::exchange(has_returned_, false)) return returned_;
   if (has_external()) {
     has_external_message_ = false;
     return external_source_->acknowledge();
@@ -93,6 +96,12 @@ std::optional<u8> LocalApic::acknowledge() {
   requested_.erase(vector);
   in_service_.insert(vector);
   return vector;
+}
+
+void LocalApic::return_acknowledged(u8 vector) {
+  has_returned_ = true;
+  returned_ = vector;
+  cpu_.interrupt_changed();
 }
 
 // SDM 3A 10.8.5.
@@ -275,6 +284,8 @@ void LocalApic::visit_state(StateVisitor& visitor) {
   visitor.field("lint0", lint_asserted_[0]);
   visitor.field("lint1", lint_asserted_[1]);
   visitor.field("has_external_message", has_external_message_);
+  visitor.field("has_returned", has_returned_);
+  visitor.field("returned", returned_);
   timer_.visit_state(visitor);
   visitor.end();
   if (visitor.is_loading() && is_x2apic() && !is_enabled()) visitor.reject("x2APIC mode of a disabled APIC");

@@ -64,6 +64,9 @@ class LocalApic final : public Component, public BusDevice {
   bool has_interrupt() const;
   // Takes the interrupt has_interrupt() speaks of.
   std::optional<u8> acknowledge();
+  // The vector that acknowledge() gave last was not delivered: it stays in service and is given again, before
+  // everything else.
+  void return_acknowledged(u8 vector);
   void eoi();
   // An EOI now would have no effect but to clear the one in-service bit: nothing else is requested or in
   // service and no I/O APIC waits for it. This is the condition for offering KVM's paravirtual EOI (kernel
@@ -137,6 +140,8 @@ class LocalApic final : public Component, public BusDevice {
   std::array<u32, kLvtCount> lvt_ = {};
   std::array<bool, 2> lint_asserted_ = {};
   bool has_external_message_ = false;             // an ExtINT that came over the bus
+  bool has_returned_ = false;                     // `returned_` was acknowledged and not delivered
+  u8 returned_ = 0;
   std::array<u64, kLvtCount> local_events_ = {};  // for statistics, as the next one
   u64 sent_messages_ = 0;
 };

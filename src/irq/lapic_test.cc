@@ -53,6 +53,22 @@ TEST_F(Lapic, AcceptedVectorIsRequestedThenInServiceThenGone) {
   EXPECT_EQ(read32(apic, kApicInService + 0x20), 0u);
 }
 
+TEST_F(Lapic, AReturnedVectorIsGivenAgainOnceBeforeAllOthers) {
+  deliver(0x41);
+  EXPECT_EQ(apic.acknowledge(), 0x41);
+  cpu.changes = 0;
+  apic.return_acknowledged(0x41);
+  EXPECT_EQ(cpu.changes, 1);
+  deliver(0x81);
+  apic.set_task_priority(15);
+  LocalApic copy(0, bus, timers, cpu);
+  ASSERT_TRUE(load(copy, save(apic)));
+  EXPECT_TRUE(copy.has_interrupt());
+  EXPECT_EQ(copy.acknowledge(), 0x41);
+  EXPECT_FALSE(copy.has_interrupt());
+  EXPECT_EQ(read32(copy, kApicInService + 0x20), 2u);
+}
+
 TEST_F(Lapic, HigherClassInterruptsServiceAndSameClassWaits) {
   deliver(0x51);
   EXPECT_EQ(apic.acknowledge(), 0x51);

@@ -171,7 +171,11 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
   EngineMaker kvm;
   if (kvm_) {
     kvm = [this, &cpu, apic_id] {
-      return create_kvm_vcpu({.vm = *kvm_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
+      return create_kvm_vcpu({.vm = *kvm_,
+                              .platform = cpu.platform,
+                              .returned = cpu.platform,
+                              .cpuid = cpuid_,
+                              .apic_id = apic_id});
     };
   }
   return std::make_unique<EngineVcpu>(*memory_,

@@ -162,8 +162,10 @@ void KvmParavirt::before_interrupt() {
   }
 }
 
+// While an offer stands the word belongs to the interrupt it was made for: what was acknowledged now is an
+// ExtINT, which has no EOI.
 void KvmParavirt::after_acknowledge() {
-  if ((pv_eoi_ & kEnable) == 0 || !lapic_.can_skip_eoi()) return;
+  if (eoi_is_skippable_ || (pv_eoi_ & kEnable) == 0 || !lapic_.can_skip_eoi()) return;
   const GuestPhys address(pv_eoi_ & ~u64{3});
   const std::optional<u32> word = memory_.read_value<u32>(address);
   if (!word) return;

@@ -175,6 +175,20 @@ TEST_F(KvmInterface, NothingIsSkippedUnlessEnabled) {
   EXPECT_EQ(at<u32>(kPage), 0u);
 }
 
+TEST_F(KvmInterface, AnExtIntLeavesTheOfferForTheInterruptBeforeIt) {
+  FakeExternalSource pic;
+  lapic.set_external_source(&pic);
+  write_msr(x86::kMsrKvmPvEoiEn, kPage | 1);
+  request(0x41);
+  take_interrupt();
+  set(kPage, 0);
+  bus.deliver({.destination = 0, .mode = DeliveryMode::kExtInt});
+  EXPECT_EQ(take_interrupt(), 0x30);
+  EXPECT_EQ(at<u32>(kPage), 0u);
+  request(0x41);
+  EXPECT_EQ(take_interrupt(), 0x41);
+}
+
 TEST_F(KvmInterface, SkippedEoiIsPartOfTheState) {
   write_msr(x86::kMsrKvmPvEoiEn, kPage | 1);
   request(0x41);

@@ -89,6 +89,11 @@ std::optional<u8> VcpuPlatform::acknowledge_interrupt() {
   return vector;
 }
 
+void VcpuPlatform::return_interrupt(u8 vector) {
+  const std::lock_guard lock(buses_.device_lock);
+  lapic_.return_acknowledged(vector);
+}
+
 u8 VcpuPlatform::task_priority() {
   const ExitAccounts::Meter meter(accounts_, ExitKind::kTaskPriority);
   const std::lock_guard lock(buses_.device_lock);

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "bus/address_map.h"
+#include "cpu/interrupt_return.h"
 #include "cpu/platform.h"
 #include "cpu/vcpu.h"
 #include "irq/apic_bus.h"
@@ -35,7 +36,7 @@ class VcpuEvents {
 
 // Implements what the engine asks (CpuPlatform, on the vCPU's thread, takes the device lock) and what the
 // local APIC reports (ApicCpu, called with the device lock held).
-class VcpuPlatform final : public CpuPlatform, public ApicCpu {
+class VcpuPlatform final : public CpuPlatform, public InterruptReturn, public ApicCpu {
  public:
   // The machine around a vCPU.
   struct World {
@@ -80,6 +81,9 @@ class VcpuPlatform final : public CpuPlatform, public ApicCpu {
   void relax() override;
   u64 tsc() override;
   u64 entropy() override;
+
+  // InterruptReturn
+  void return_interrupt(u8 vector) override;
 
   // ApicCpu
   void interrupt_changed() override;

@@ -16,7 +16,7 @@
 namespace doppel::kvm {
 
 // Ports and device memory that note every access and answer with 5AH bytes. Owned by a test.
-struct FakePlatform final : CpuPlatform {
+struct FakePlatform final : CpuPlatform, InterruptReturn {
   explicit FakePlatform(u64 tsc_hz) : inputs(tsc_hz) {}
 
   void read_mmio(GuestPhys address, std::span<u8> data) override {
@@ -36,6 +36,7 @@ struct FakePlatform final : CpuPlatform {
   }
   bool has_interrupt() override { return vector.has_value(); }
   std::optional<u8> acknowledge_interrupt() override { return std::exchange(vector, std::nullopt); }
+  void return_interrupt(u8 value) override { vector = value; }
   u8 task_priority() override { return priority; }
   void set_task_priority(u8 value) override { priority = value; }
   std::optional<u64> read_msr(u32 index) override {
@@ -45,7 +46,8 @@ struct FakePlatform final : CpuPlatform {
   }
   bool write_msr(u32 index, u64 value) override {
     note(fmt::format("wrmsr {:x} {:x}", index, value));
-    return true;
+    if (on_write_msr) on_write_msr();
+    return accepts_msrs;
   }
   void tsc_offset_changed(u64) override {}
   u64 hypercall(u64, std::span<const u64, 4>) override { return 0; }
@@ -57,6 +59,8 @@ struct FakePlatform final : CpuPlatform {
   HostInputs inputs;
   std::string log;
   std::function<void()> on_write_port;
+  std::function<void()> on_write_msr;
+  bool accepts_msrs = true;
   std::optional<u8> vector;
   u8 priority = 0;
 };
@@ -77,7 +81,7 @@ class KvmTest : public testing::Test {
         "host", {.tsc_hz = tsc_hz, .kvm_features = 0, .removed = missing_features(*device)});
     vm_ = *KvmVm::create(std::move(*device), *memory_, tsc_hz, tracking);
     Result<std::unique_ptr<Vcpu>> made =
-        create_kvm_vcpu({.vm = *vm_, .platform = *platform_, .cpuid = *cpuid_});
+        create_kvm_vcpu({.vm = *vm_, .platform = *platform_, .returned = *platform_, .cpuid = *cpuid_});
     ASSERT_TRUE(made) << made.error().message;
     vcpu_ = std::move(*made);
   }

@@ -1,5 +1,6 @@
 // Taking the whole state out of KVM, and putting it in; keeping the guest's TSC and machine time together.
 #include "base/log.h"
+#include "engine/kvm/kvm_events.h"
 #include "engine/kvm/kvm_msrs.h"
 #include "engine/kvm/kvm_state.h"
 #include "engine/kvm/kvm_vcpu.h"
@@ -77,40 +78,25 @@ Result<void> KvmVcpu::read_state(CpuState& state, kvm_vcpu_events& events) {
   return {};
 }
 
-// An event that KVM took but whose delivery has not ended is delivered here. Software interrupts are not: the
-// instruction comes again.
-bool KvmVcpu::deliver_taken(const kvm_vcpu_events& events) {
-  const u8 vector = events.exception.nr;
-  if (is_unsupported_ && vector == x86::kVectorUd) return false;  // KVM may queue it beside its report
-  const bool is_software = vector == x86::kVectorBp || vector == x86::kVectorOf;
-  if ((events.exception.injected != 0 || events.exception.pending != 0) && !is_software) {
-    core_.deliver({vector, events.exception.has_error_code != 0, events.exception.error_code},
-                  EventSource::kException, core_.state.rip);
-    return true;
-  }
-  if (events.interrupt.injected != 0 && events.interrupt.soft == 0) {
-    core_.deliver({events.interrupt.nr, false, 0}, EventSource::kHardware, core_.state.rip);
-    return true;
-  }
-  return false;
-}
-
 // Before run() ends: no event may be half delivered, because CpuState has no place for it.
 void KvmVcpu::settle() {
   kvm_vcpu_events events{};
   if (file_.try_call(KVM_GET_VCPU_EVENTS, &events) != 0) return;
-  const bool has_taken = events.exception.injected != 0 || events.exception.pending != 0;
-  if (!has_taken && events.interrupt.injected == 0) return;
+  const TakenEvents taken = taken_events(events, is_unsupported_);
+  if (!taken.exception && !taken.interrupt) return;
   if (const Result<void> done = read_state(core_.state, events); !done) {
     return stop_for_good(done.error().message);
   }
   core_.state_replaced();
-  if (deliver_taken(events)) load(core_.state);
+  deliver_taken(core_, returned_, taken);
+  load(core_.state);
 }
 
 void KvmVcpu::save(CpuState& state) {
   kvm_vcpu_events events{};
   if (is_loaded_ && failure_.empty() && core_.state.activity != Activity::kShutdown) {
+    // One that was announced is part of the state.
+    if (core_.state.activity != Activity::kWaitForSipi) take_nmi();
     if (const Result<void> done = read_state(core_.state, events); !done) stop_for_good(done.error().message);
   }
   state = core_.state;

@@ -21,6 +21,7 @@ namespace doppel::kvm {
 KvmVcpu::KvmVcpu(const KvmVcpuConfig& config)
     : vm_(config.vm),
       platform_(config.platform),
+      returned_(config.returned),
       apic_id_(config.apic_id),
       core_(config.vm.memory(), config.platform, config.cpuid) {
   core_.mmu.set_physical_bits(config.cpuid.physical_address_bits());
@@ -76,27 +77,35 @@ Exit KvmVcpu::run(RunLimit limit) {
     run_.set_immediate_exit(false);
     if (!failure_.empty()) return {ExitReason::kShutdown, failure_};
     if (core_.state.activity == Activity::kShutdown) return finish({ExitReason::kShutdown, "triple fault"});
+    if (is_unsupported_) return finish({ExitReason::kUnsupported, {}});
     if (hit_) return finish({.reason = ExitReason::kDebug, .detail = {}, .debug = *std::exchange(hit_, {})});
     if (kicked_.exchange(false)) return finish({ExitReason::kKicked, {}});
-    if (must_not_enter()) return leave_to_another();
+    if (must_not_enter()) return finish({ExitReason::kUnsupported, {}});
     if (!knows_platform_) meet_platform();
     follow_time();
+    if (needs_completion_ && (interrupt_hint_ || nmi_hint_)) {
+      complete();
+      continue;
+    }
     if (core_.state.activity != Activity::kWaitForSipi) take_events();
     if (is_waiting()) return finish({ExitReason::kHalted, {}});
     enter();
-    if (is_unsupported_) return finish({ExitReason::kUnsupported, {}});
   }
 }
 
 // Ends the instruction of the last exit, so that registers are those of an instruction boundary.
 Exit KvmVcpu::finish(Exit exit) {
-  while (needs_completion_ && failure_.empty()) {
-    run_.set_immediate_exit(true);
-    enter();
-  }
+  while (needs_completion_ && failure_.empty()) complete();
   if (exit.reason != ExitReason::kHalted && exit.reason != ExitReason::kShutdown) settle();
   if (!failure_.empty()) return {ExitReason::kShutdown, failure_};
   return exit;
+}
+
+// Without executing more. Before an interrupt is queued, too: ending an instruction can raise an exception (an
+// MSR access that was refused does), and KVM forgets an interrupt that is queued when it injects one.
+void KvmVcpu::complete() {
+  run_.set_immediate_exit(true);
+  enter();
 }
 
 void KvmVcpu::enter() {
@@ -155,12 +164,6 @@ void KvmVcpu::take_nmi() {
   if (!nmi_hint_.exchange(false)) return;
   file_.try_call(KVM_NMI, 0);
   if (core_.state.activity == Activity::kHalted) core_.state.activity = Activity::kRunning;
-}
-
-// With an NMI that was announced, so that it is in the state.
-Exit KvmVcpu::leave_to_another() {
-  if (core_.state.activity != Activity::kWaitForSipi) take_nmi();
-  return finish({ExitReason::kUnsupported, {}});
 }
 
 void KvmVcpu::take_events() {

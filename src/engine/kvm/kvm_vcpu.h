@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cpu/core.h"
+#include "cpu/interrupt_return.h"
 #include "cpu/vcpu.h"
 #include "engine/kvm/kvm_debug.h"
 #include "engine/kvm/kvm_run_page.h"
@@ -18,6 +19,7 @@ namespace doppel {
 struct KvmVcpuConfig {
   kvm::KvmVm& vm;
   CpuPlatform& platform;
+  InterruptReturn& returned;
   const x86::CpuidTable& cpuid;
   u32 apic_id = 0;
 };
@@ -74,11 +76,11 @@ class KvmVcpu final : public Vcpu {
   // kvm_vcpu.cc
   Exit finish(Exit exit);
   void enter();
+  void complete();
   void handle_exit();
   void interrupt_run();
   void take_events();
   void take_nmi();
-  Exit leave_to_another();
   void offer_interrupt();
   bool is_waiting() const;
   void stop_for_good(std::string reason);
@@ -100,7 +102,6 @@ class KvmVcpu final : public Vcpu {
   Result<void> read_state(CpuState& state, kvm_vcpu_events& events);
   Result<void> write_state(const CpuState& state);
   void settle();
-  bool deliver_taken(const kvm_vcpu_events& events);
   void meet_platform();
   Result<void> write_tsc_offset(u64 tsc_offset);
   Result<void> measure_time();
@@ -108,6 +109,7 @@ class KvmVcpu final : public Vcpu {
 
   KvmVm& vm_;
   CpuPlatform& platform_;
+  InterruptReturn& returned_;
   const u32 apic_id_;
   Core core_;
   KvmFile file_;

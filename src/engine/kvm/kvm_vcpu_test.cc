@@ -89,6 +89,50 @@ TEST_F(KvmTest, AnInterruptThatWasTakenIsNotLostWhenTheStateIsTakenOut) {
   EXPECT_EQ(saved().rip, 0x2001u);
 }
 
+// The guest's write of an MSR is refused, and an interrupt arrives meanwhile.
+class KvmFaultTest : public KvmTest {
+ protected:
+  ExitReason run_refused_write() {
+    put(13 * 4, {0x00, 0x30, 0x00, 0x00});
+    put(0x20 * 4, {0x00, 0x20, 0x00, 0x00});
+    put(0x3000, {0xe6, 0x82, 0xfb, kHlt});  // out 0x82, al; sti; hlt
+    put(0x2000, {0xe6, 0x81, kHlt});        // out 0x81, al; hlt
+    platform_->accepts_msrs = false;
+    // sti; nop; mov ecx, 0x4b564d01; wrmsr; hlt
+    return run({0xfb, 0x90, 0x66, 0xb9, 0x01, 0x4d, 0x56, 0x4b, 0x0f, 0x30, kHlt}).reason;
+  }
+};
+
+TEST_F(KvmFaultTest, AnInterruptWaitsForTheExceptionThatEndsAnInstruction) {
+  platform_->on_write_msr = [this] {
+    platform_->vector = 0x20;
+    vcpu_->notify_interrupt();
+  };
+  EXPECT_EQ(run_refused_write(), ExitReason::kHalted);
+  EXPECT_EQ(platform_->log, "wrmsr 4b564d01 0; out 82+1 0; out 81+1 0; ");
+}
+
+TEST_F(KvmFaultTest, ExceptionAndInterruptOutliveAStateThatIsTakenOut) {
+  platform_->on_write_msr = [this] {
+    platform_->vector = 0x20;
+    vcpu_->notify_interrupt();
+    vcpu_->kick();
+  };
+  EXPECT_EQ(run_refused_write(), ExitReason::kKicked);
+  EXPECT_EQ(saved().rip, 0x3000u);
+  const CpuState state = saved();
+  vcpu_->load(state);
+  EXPECT_EQ(vcpu_->run({.instructions = ~u64{0}}).reason, ExitReason::kHalted);
+  EXPECT_EQ(platform_->log, "wrmsr 4b564d01 0; out 82+1 0; out 81+1 0; ");
+}
+
+TEST_F(KvmTest, AnAnnouncedNmiIsPartOfTheState) {
+  vcpu_->load(real_mode());
+  vcpu_->notify_nmi();
+  EXPECT_TRUE(saved().nmi_pending);
+  EXPECT_TRUE(saved().nmi_pending);
+}
+
 TEST_F(KvmTest, AnNmiIsDelivered) {
   put(2 * 4, {0x00, 0x20, 0x00, 0x00});
   put(0x2000, {0xe6, 0x81, kHlt});
