@@ -35,6 +35,9 @@ class TranslatedCode : public GuestLocator {
   // it and charges for what it executes.
   virtual Outcome run(i64& budget) = 0;
 
+  // Does run() look at its budget?
+  virtual bool counts_instructions() const = 0;
+
   // Any thread: `attention` was set.
   virtual void attention() = 0;
 

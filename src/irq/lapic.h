@@ -139,8 +139,8 @@ class LocalApic final : public Component, public BusDevice {
   u64 command_ = 0;  // ICR in the x2APIC layout or, in xAPIC mode, with the destination in the top byte
   std::array<u32, kLvtCount> lvt_ = {};
   std::array<bool, 2> lint_asserted_ = {};
-  bool has_external_message_ = false;             // an ExtINT that came over the bus
-  bool has_returned_ = false;                     // `returned_` was acknowledged and not delivered
+  bool has_external_message_ = false;  // an ExtINT that came over the bus
+  bool has_returned_ = false;          // `returned_` was acknowledged and not delivered
   u8 returned_ = 0;
   std::array<u64, kLvtCount> local_events_ = {};  // for statistics, as the next one
   u64 sent_messages_ = 0;

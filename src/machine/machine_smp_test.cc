@@ -97,8 +97,10 @@ TEST(MachineSmp, NoLockedIncrementIsLost) {
 }
 
 TEST(MachineSmp, AStateOfRunningThreadsContinuesInAnotherMachine) {
-  const auto original = boot_sector(kCountingGuest, four_cpus(ClockSource::kHost));
-  EXPECT_EQ(original->machine->run(70'000).end, RunEnd::kInstructionLimit);
+  MachineConfig config = four_cpus(ClockSource::kHost);
+  config.counts_instructions = true;
+  const auto original = boot_sector(kCountingGuest, config);
+  ASSERT_EQ(original->machine->run(70'000).end, RunEnd::kInstructionLimit);
   const auto copy = copy_of(*original, four_cpus(ClockSource::kHost));
   expect_counted(copy->machine->run(kNoLimit));
 }

@@ -85,7 +85,9 @@ class InterpreterVcpu final : public Vcpu {
       std::ranges::copy(interpreter_.translated->statistics(), std::back_inserter(all));
     return all;
   }
-  bool runs_in_slices() const override { return interpreter_.translated == nullptr; }
+  bool runs_in_slices() const override {
+    return interpreter_.translated == nullptr || interpreter_.translated->counts_instructions();
+  }
   void add_metrics(MetricList& list) const override {
     add_metrics_of(interpreter_, list);
     if (interpreter_.translated) interpreter_.translated->add_metrics(list);

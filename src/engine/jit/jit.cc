@@ -51,6 +51,7 @@ class Jit final : public TranslatedCode {
     pending_ = &pending;
   }
   Outcome run(i64& budget) override;
+  bool counts_instructions() const override { return options_.counts; }
   void attention() override {
     for (const std::atomic<Frame*>& known : frames_) {
       Frame* frame = known.load(std::memory_order_acquire);

@@ -25,7 +25,8 @@ void deliver_taken(Core& core, InterruptReturn& returned, const TakenEvents& tak
   }
   if (!taken.interrupt) return;
   const bool is_allowed = (state.rflags & x86::kFlagIf) != 0 && state.shadow == kShadowNone;
-  if (!is_allowed || state.activity == Activity::kShutdown) return returned.return_interrupt(*taken.interrupt);
+  if (!is_allowed || state.activity == Activity::kShutdown)
+    return returned.return_interrupt(*taken.interrupt);
   core.deliver({*taken.interrupt, false, 0}, EventSource::kHardware, state.rip);
 }
 

@@ -17,8 +17,8 @@ struct TakenEvents {
 // `is_unsupported`: KVM reported an instruction that it cannot emulate, and may have queued #UD beside it.
 TakenEvents taken_events(const kvm_vcpu_events& events, bool is_unsupported);
 
-// Delivers the exception, which belongs to the instruction before, then the interrupt. One that the guest does
-// not allow any more goes back.
+// Delivers the exception, which belongs to the instruction before, then the interrupt. One that the guest
+// does not allow any more goes back.
 void deliver_taken(Core& core, InterruptReturn& returned, const TakenEvents& taken);
 
 }  // namespace doppel::kvm

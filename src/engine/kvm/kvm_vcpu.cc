@@ -101,8 +101,8 @@ Exit KvmVcpu::finish(Exit exit) {
   return exit;
 }
 
-// Without executing more. Before an interrupt is queued, too: ending an instruction can raise an exception (an
-// MSR access that was refused does), and KVM forgets an interrupt that is queued when it injects one.
+// Without executing more. Before an interrupt is queued, too: ending an instruction can raise an exception
+// (an MSR access that was refused does), and KVM forgets an interrupt that is queued when it injects one.
 void KvmVcpu::complete() {
   run_.set_immediate_exit(true);
   enter();
