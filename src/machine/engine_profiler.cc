@@ -1,8 +1,8 @@
 // Looking at vCPUs, and adding up what was seen.
 #include "machine/engine_profiler.h"
 
-#include <signal.h>
 #include <ucontext.h>
+#include <csignal>
 
 #include <algorithm>
 #include <chrono>

@@ -1,8 +1,8 @@
 // The host's signals for faults of guest instructions.
 #include "engine/jit/fault_sites.h"
 
-#include <signal.h>
 #include <ucontext.h>
+#include <csignal>
 
 #include <algorithm>
 #include <atomic>
