@@ -38,7 +38,8 @@ Result<void> EngineVcpu::set_debug(const DebugControl& control) {
 Result<void> EngineVcpu::place(Engine chosen, const DebugControl& control) {
   Vcpu* next = TRY(prepare(chosen));
   const bool is_debugged = !control.is_empty() || !control_.is_empty();
-  if (Result<void> able; is_debugged && !(able = next->set_debug(control))) {
+  const Result<void> able = is_debugged ? next->set_debug(control) : Result<void>();
+  if (!able) {
     if (chosen == Engine::kInterp || !makers_[static_cast<unsigned>(Engine::kInterp)]) return able;
     next = TRY(prepare(Engine::kInterp));
     TRY_VOID(next->set_debug(control));

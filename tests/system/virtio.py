@@ -71,6 +71,7 @@ md5sum <&5
 echo "doppel-virtio: PASS"
 """
 SIZES = """
+while [ ! -c /dev/hvc0 ]; do sleep 0.1; done
 exec 4<>/dev/hvc0
 while :; do
   echo "size $(stty -F /dev/hvc0 size)"
