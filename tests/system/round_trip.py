@@ -76,7 +76,8 @@ def instruction_clock(doppel, words):
         mac = "mac=52:54:00:12:34:56,transport=mmio"
         _, devices = all_devices(folder, f"user,record={recording},{mac}")
         plain = [word.replace("@", "") for pair in devices for word in pair]
-        doppel.boot("--clock", "instructions", *plain, "--exit-on", "gone-on 60", image=image,
+        # The engine of the program that replays it.
+        doppel.boot("--engine", "interp", "--clock", "instructions", *plain, "--exit-on", "gone-on 60", image=image,
                     words=f"doppel.exec=test {words}".strip(), cpus=4, limit=200)
         disk, devices = all_devices(folder, f"replay,file={recording},{mac}")  # the disk anew
         out = round_trip(doppel, "instructions", image, devices, words, copies=(disk,))
