@@ -38,6 +38,11 @@ class TranslatedCode : public GuestLocator {
   // Does run() look at its budget?
   virtual bool counts_instructions() const = 0;
 
+  // Does run() come back when privileged code returns to user code? Not at first.
+  virtual void leave_for_user(bool leaves) = 0;
+  // How often user code of the current address space has called the system.
+  virtual u64 system_calls() const = 0;
+
   // Any thread: `attention` was set.
   virtual void attention() = 0;
 

@@ -1,8 +1,10 @@
 // Putting a machine together and loading its guest.
 #include <sched.h>
 
+#include "base/log.h"
 #include "boot/acpi_tables.h"
 #include "devices/port_map.h"
+#include "engine/direct/direct_code.h"
 #include "engine/interp/interpreter.h"
 #include "engine/jit/jit.h"
 #include "engine/kvm/kvm_vcpu.h"
@@ -159,11 +161,13 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
         {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
   };
   EngineMaker jit = [this, &cpu, apic_id]() -> Result<std::unique_ptr<Vcpu>> {
+    const bool counts = config_.clock == ClockSource::kInstructions || config_.counts_instructions;
     std::unique_ptr<TranslatedCode> translated = TRY(create_translator(
         {.features = cpuid_.features(),
-         .counts_instructions = config_.clock == ClockSource::kInstructions || config_.counts_instructions,
+         .counts_instructions = counts,
          .keeps_map = observation_->profiler() != nullptr,
          .observers = observation_->translation_observers()}));
+    if (stubs_) translated = create_direct_code(std::move(translated), *stubs_);
     return create_interpreter(
         {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id},
         std::move(translated));
@@ -186,6 +190,15 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
 Result<void> Machine::make_vcpus() {
   if (engines_.kvm) kvm_ = TRY(kvm::KvmVm::create(std::move(*engines_.kvm), *memory_, engines_.tsc_hz));
   engine_ = engines_.first;
+  const bool may_translate = engines_.first == Engine::kJit || (config_.is_switchable && engines_.has_translator);
+  if (may_translate && config_.clock == ClockSource::kHost && !config_.counts_instructions) {
+    Result<std::unique_ptr<direct::StubFactory>> stubs = direct::StubFactory::create(*memory_);
+    if (stubs) {
+      stubs_ = std::move(*stubs);
+    } else {
+      LOG_INFO("{}; user code is translated", stubs.error().message);
+    }
+  }
   for (unsigned i = 0; i < vcpus_.count(); ++i) {
     MachineCpu& cpu = vcpus_.cpu(i);
     std::unique_ptr<EngineVcpu> vcpu = make_vcpu(cpu, i);

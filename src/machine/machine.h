@@ -15,6 +15,7 @@
 #include "boot/load_guest.h"
 #include "devices/registry.h"
 #include "devices/vm_generation.h"
+#include "engine/direct/stub_factory.h"
 #include "engine/kvm/kvm_vm.h"
 #include "irq/apic_bus.h"
 #include "irq/hpet.h"
@@ -162,6 +163,7 @@ class Machine final : private MachineControl {
   ApicBus apic_bus_;
   EnginePlan engines_;
   std::unique_ptr<kvm::KvmVm> kvm_;  // outlives the vCPUs
+  std::unique_ptr<direct::StubFactory> stubs_;  // where the host allows direct execution; outlives the vCPUs
   std::unique_ptr<EngineObservation> observation_;
   std::atomic<Engine> engine_ = Engine::kInterp;
   VcpuSet vcpus_;

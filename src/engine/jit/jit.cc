@@ -52,6 +52,8 @@ class Jit final : public TranslatedCode {
   }
   Outcome run(i64& budget) override;
   bool counts_instructions() const override { return options_.counts; }
+  void leave_for_user(bool leaves) override { leaves_for_user_ = leaves; }
+  u64 system_calls() const override { return frame_of(core_->mmu.address_space()).system_calls; }
   void attention() override {
     for (const std::atomic<Frame*>& known : frames_) {
       Frame* frame = known.load(std::memory_order_acquire);
@@ -120,6 +122,7 @@ class Jit final : public TranslatedCode {
   };
   std::vector<FarLink> far_links_;
   u64 far_epoch_ = 0;
+  bool leaves_for_user_ = false;
   u64 epoch_turn_ = 0;
 };
 
@@ -156,7 +159,6 @@ void Jit::set_up(Frame& frame) {
   frame.index_mask_32 = 31;
   frame.index_mask_64 = 63;
   frame.not_user_mask = ~u64{0} << 47;
-  frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagReserved1);
   frame.pending = pending_;
   frame.state = &core_->state;
   for (JumpCache& jumps : frame.jumps) jumps.reset();
@@ -219,6 +221,8 @@ void Jit::open_system_instructions(Frame& frame) const {
   frame.syscall_closed = syscall ? 0 : 1;
   frame.tsc_closed = state.cr4 & x86::kCr4Tsd;
   frame.fsgsbase_closed = ~state.cr4 & x86::kCr4Fsgsbase;
+  frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagReserved1);
+  if (!leaves_for_user_) frame.not_sysret_mask &= ~x86::kFlagIf;
   frame.kept_by_syscall = ~state.sfmask | x86::kFlagReserved1;
   frame.syscall_target = state.lstar;
   const u16 to_kernel = static_cast<u16>(state.star >> 32) & 0xfffc;

@@ -1,0 +1,54 @@
+// Policy: when an address space runs directly, and when no more.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/types.h"
+
+namespace doppel::direct {
+
+// An address space is tried when its code ran for long without calling the system or faulting, and left when
+// what its stops cost exceeds what it gained over translated code; each failure doubles the time until the next
+// try.
+class Policy {
+ public:
+  using Clock = std::chrono::steady_clock;
+  using Time = Clock::time_point;
+  using Duration = Clock::duration;
+
+  bool is_active() const { return is_active_; }
+  // Is note_stretch() wanted?
+  bool is_watching(Time now) const { return !is_active_ && now >= resting_until_; }
+  // Translated user code ran from `start` until now, when something else than itself was needed; `calls`:
+  // how often it called the system meanwhile.
+  void note_stretch(Time start, Time now, u64 calls);
+  // The stub was resumed, and had stopped after `away`.
+  void note_round(Duration away);
+  // After some rounds: what the monitor did between them took `work`.
+  void settle(Time now, Duration work);
+  void stop(Time now);
+  // Another program lives here now.
+  void restart() { *this = {}; }
+
+ private:
+  static constexpr Duration kEnough = std::chrono::microseconds(1000);
+  static constexpr Duration kStretch = std::chrono::microseconds(150);  // between two events, on average
+  static constexpr u64 kManyEvents = 20;
+  static constexpr double kGain = 1.5;  // translated time beyond the direct, in direct times
+  // That a round may have spent on everything but the guest's code: signals, switches of process, mapping
+  // pages, touching them. Only what is longer counts as a gain.
+  static constexpr Duration kRoundCost = std::chrono::microseconds(100);
+  static constexpr Duration kCredit = std::chrono::milliseconds(6);
+  static constexpr Duration kFirstPause = std::chrono::milliseconds(10);
+  static constexpr Duration kLongestPause = std::chrono::seconds(2);
+
+  bool is_active_ = false;
+  Duration time_ = {};  // since the last decision, of user code alone,
+  u64 events_ = 0;      // and what stopped it
+  Time resting_until_ = {};
+  Duration pause_ = kFirstPause;
+  Duration balance_ = {};
+};
+
+}  // namespace doppel::direct

@@ -1,0 +1,96 @@
+// From a copy of the monitor to a stub: signals, pages, filter. System calls only, since the monitor's other
+// threads may have held any lock.
+#include "engine/direct/stub_child.h"
+
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace doppel::direct {
+namespace {
+
+constexpr int kHandled[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGUSR1};
+constexpr int kSignals = 64;
+
+// The kernel's struct sigaction.
+struct SignalAction {
+  u64 handler;
+  u64 flags;
+  u64 restorer;
+  u64 mask;
+};
+constexpr u64 kRestorer = 0x04000000;
+
+void set_action(int signal, u64 handler, u64 flags) {
+  const SignalAction action{handler, flags | kRestorer, kStubBase + kHandlerOffset, ~u64{0}};
+  ::syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof(action.mask));
+}
+
+void set_signals() {
+  for (int signal = 1; signal <= kSignals; ++signal) set_action(signal, reinterpret_cast<u64>(SIG_IGN), 0);
+  for (const int signal : kHandled) set_action(signal, kStubBase + kHandlerOffset, SA_SIGINFO | SA_ONSTACK);
+  const stack_t stack{.ss_sp = reinterpret_cast<void*>(kStubBase + kSignalStackOffset),
+                      .ss_flags = 0,
+                      .ss_size = kSignalStackBytes};
+  ::syscall(SYS_sigaltstack, &stack, nullptr);
+  const u64 none = 0;
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof(none));
+}
+
+// The kernel writes to the C library's area for restartable sequences, which will not be there.
+void forget_rseq() {
+  if (__rseq_size == 0) return;
+  auto* area = static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
+  constexpr u32 kSizes[] = {32, 64, 96, 128};
+  for (const u32 size : kSizes) {
+    if (::syscall(SYS_rseq, area, size, RSEQ_FLAG_UNREGISTER, RSEQ_SIG) == 0) return;
+  }
+}
+
+bool map_pages(int file) {
+  const auto map = [file](u64 offset, u64 size, int protection) {
+    void* wanted = reinterpret_cast<void*>(kStubBase + offset);
+    return ::mmap(wanted, size, protection, MAP_SHARED | MAP_FIXED_NOREPLACE, file,
+                  static_cast<off_t>(offset)) == wanted;
+  };
+  return map(kCodeOffset, kPageSize, PROT_READ | PROT_EXEC) && map(kCallsOffset, kPageSize, PROT_READ) &&
+         map(kStateOffset, kStubBytes - kStateOffset, PROT_READ | PROT_WRITE);
+}
+
+[[noreturn]] void give_up(StubState& state) {
+  state.error = static_cast<u64>(errno);
+  reinterpret_cast<volatile i64&>(state.listener) = kNoListener;
+  for (;;) ::syscall(SYS_exit, 1);
+}
+
+}  // namespace
+
+void become_stub(const StubSetup& setup) {
+  StubState& state = *setup.state;
+  ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (::syscall(SYS_getppid) != setup.parent) give_up(state);
+  ::syscall(SYS_setsid);
+  if (!map_pages(setup.shared_file)) give_up(state);
+  forget_rseq();
+  set_signals();
+  // RDTSC faults: the guest's counter has another offset.
+  if (::syscall(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0) != 0) give_up(state);
+  if (::syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) give_up(state);
+  const sock_fprog program{.len = static_cast<u16>(setup.filter.size()),
+                           .filter = const_cast<sock_filter*>(setup.filter.data())};
+  const long listener =
+      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+  if (listener < 0) give_up(state);
+  reinterpret_cast<volatile i64&>(state.listener) = listener;
+  reinterpret_cast<void (*)()>(kStubBase + kCodeOffset)();
+  __builtin_unreachable();
+}
+
+}  // namespace doppel::direct

@@ -1,0 +1,35 @@
+// A signal frame's registers and the vCPU's, in both directions.
+#pragma once
+
+#include <optional>
+
+#include "cpu/cpu_state.h"
+#include "engine/direct/stub_process.h"
+
+namespace doppel::direct {
+
+// Why guest code stopped.
+enum class Stop : u8 {
+  kKick,
+  kPageFault,
+  kInstruction,  // the instruction at RIP did it: it is for the interpreter
+  kDebugTrap,    // it set RFLAGS.TF
+  kLost,         // what the stub says makes no sense, or it is gone
+};
+
+struct StopReport {
+  Stop stop = Stop::kLost;
+  u64 address = 0;     // of the page fault,
+  u32 error_code = 0;  // and its error code. SDM 3A 4.7
+};
+
+// Flags that code at privilege 3 changes.
+inline constexpr u64 kUserFlags =
+    x86::kArithmeticFlags | x86::kFlagDf | x86::kFlagTf | x86::kFlagNt | x86::kFlagAc | x86::kFlagId;
+
+// Out of the stub after it stopped. `state` changes unless kLost comes back.
+StopReport take_context(StubProcess& stub, CpuState& state);
+// Into the stub, before it is resumed. False: it is lost.
+bool put_context(StubProcess& stub, const CpuState& state);
+
+}  // namespace doppel::direct
