@@ -3,41 +3,31 @@
 
 #include <Zydis/Zydis.h>
 
+#include <algorithm>
 #include <array>
 #include <bitset>
-#include <cstring>
 
 #include "memory/address.h"
 
 namespace doppel::direct {
 namespace {
 
+constexpr u64 kBefore = 256;  // bytes within which decoding falls into step
+
 class Sweep {
  public:
-  Sweep(std::span<const u8> page, std::span<const u8> next) : size_(page.size()) {
+  explicit Sweep(const ScannedCode& code) {
     ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     // What is decoded is no more than the instruction itself.
     ZydisDecoderEnableMode(&decoder_, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE);
-    std::memcpy(bytes_.data(), page.data(), size_);
-    const u64 tail = std::min<u64>(next.size(), ZYDIS_MAX_INSTRUCTION_LENGTH);
-    if (tail != 0) std::memcpy(bytes_.data() + size_, next.data(), tail);
-    end_ = size_ + tail;
+    append(code.before.last(std::min(code.before.size(), kBefore)));
+    start_ = size_;
+    append(code.page);
+    end_ = size_;
+    append(code.behind.first(std::min<u64>(code.behind.size(), ZYDIS_MAX_INSTRUCTION_LENGTH)));
   }
 
-  bool finds_sensitive() {
-    for (u64 start = 0; start < ZYDIS_MAX_INSTRUCTION_LENGTH; ++start) {
-      for (u64 at = start; at < size_ && !seen_[at];) {
-        seen_[at] = true;
-        ZydisDecodedInstruction instruction;
-        const bool is_valid = ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(
-            &decoder_, nullptr, bytes_.data() + at, end_ - at, &instruction));
-        if (!is_valid && end_ - at < ZYDIS_MAX_INSTRUCTION_LENGTH) return bytes_[at] == 0x0f;
-        if (is_valid && is_sensitive(instruction)) return true;
-        at += is_valid ? instruction.length : 1;
-      }
-    }
-    return false;
-  }
+  bool finds_sensitive(u64 entry) { return finds_from(0) || finds_from(start_ + entry); }
 
  private:
   static bool is_sensitive(const ZydisDecodedInstruction& instruction) {
@@ -77,17 +67,37 @@ class Sweep {
     }
   }
 
+  void append(std::span<const u8> bytes) {
+    std::ranges::copy(bytes, bytes_.begin() + static_cast<i64>(size_));
+    size_ += bytes.size();
+  }
+
+  // Up to the end of the page, or to where another way went on.
+  bool finds_from(u64 at) {
+    while (at < end_ && !seen_[at]) {
+      seen_[at] = true;
+      ZydisDecodedInstruction instruction;
+      const bool is_valid = ZYAN_SUCCESS(
+          ZydisDecoderDecodeInstruction(&decoder_, nullptr, bytes_.data() + at, size_ - at, &instruction));
+      // The last one, of which the rest is not there.
+      if (!is_valid && size_ - at < ZYDIS_MAX_INSTRUCTION_LENGTH) return bytes_[at] == 0x0f;
+      if (is_valid && at >= start_ && is_sensitive(instruction)) return true;
+      at += is_valid ? instruction.length : 1;
+    }
+    return false;
+  }
+
+  static constexpr u64 kMost = kBefore + kPageSize + ZYDIS_MAX_INSTRUCTION_LENGTH;
   ZydisDecoder decoder_;
-  u64 size_;
-  u64 end_;
-  std::array<u8, kPageSize + ZYDIS_MAX_INSTRUCTION_LENGTH> bytes_ = {};
-  std::bitset<kPageSize> seen_;
+  u64 start_ = 0;  // of the page,
+  u64 end_ = 0;    // and its end
+  u64 size_ = 0;
+  std::array<u8, kMost> bytes_ = {};
+  std::bitset<kMost> seen_;
 };
 
 }  // namespace
 
-bool has_sensitive_code(std::span<const u8> page, std::span<const u8> next) {
-  return Sweep(page, next).finds_sensitive();
-}
+bool has_sensitive_code(const ScannedCode& code) { return Sweep(code).finds_sensitive(code.entry); }
 
 }  // namespace doppel::direct

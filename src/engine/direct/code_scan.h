@@ -11,9 +11,15 @@ namespace doppel::direct {
 // segment loads, far transfers, SYSENTER, XSAVE where it tells what the host has) begins on the page at a
 // place where an instruction may begin.
 //
-// `page`: its bytes; `next`: those of the page behind, empty if unknown. Code is decoded from each of the
-// first places, and the ways soon meet: so an instruction that only shows when code is entered in the middle
-// of another is not found. It would see the host's answer instead of the guest's; no isolation rests on it.
-bool has_sensitive_code(std::span<const u8> page, std::span<const u8> next);
+// Code is decoded from a little before the page, where decoding soon falls into step with what is executed,
+// and from where it is entered. An instruction that only shows when code is entered in the middle of another
+// is not found: it sees the host's answer instead of the guest's. No isolation rests on it.
+struct ScannedCode {
+  std::span<const u8> before;  // the end of the page before, empty if there is none
+  std::span<const u8> page;
+  std::span<const u8> behind;  // the beginning of the next one
+  u64 entry = 0;               // offset in the page
+};
+bool has_sensitive_code(const ScannedCode& code);
 
 }  // namespace doppel::direct

@@ -184,6 +184,7 @@ DirectSpace::Outcome DirectCode::run_directly(DirectSpace& space) {
   running_.store(nullptr, std::memory_order_seq_cst);
   const Policy::Time stop = Policy::Clock::now();
   space.policy.settle(stop, stop - start - std::chrono::nanoseconds(statistics_.nanoseconds - ran));
+  if (!space.policy.is_active() && outcome != DirectSpace::Outcome::kLost) space.process()->scatter();
   if (outcome == DirectSpace::Outcome::kLost) {
     ++statistics_.lost;
     space.give_up();

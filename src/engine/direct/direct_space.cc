@@ -11,7 +11,7 @@ namespace doppel::direct {
 namespace {
 
 constexpr u64 kLargePage = 2 * kMiB;
-constexpr u64 kAround = 16;            // pages that are looked at around one that faulted
+constexpr u64 kAround = 64;            // pages that are looked at around one that faulted
 constexpr u64 kMostPages = 200'000;    // of a process; the host allows some 65,000 separate mappings
 constexpr u64 kMostMappings = 48;      // at a time: leaves room for what was flushed
 constexpr u8 kReadCode = PROT_READ | PROT_EXEC;
@@ -25,14 +25,16 @@ bool ScannedFrames::is_runnable(u64 address, GuestPhys frame) {
   const CodeFrames::UserId user = core_.mmu.code_user();
   do code_frames.mark(number, user);
   while (!code_frames.is_marked_by(number, user));
-  const std::span<const u8> page(core_.memory.host(frame), kPageSize);
-  std::span<const u8> next;
-  const u64 behind = (address & ~kPageOffsetMask) + kPageSize;
-  const auto translation = debug_walk(core_.state, core_.memory, GuestVirt(behind));
-  if (translation && core_.memory.is_ram(translation->physical.page_base(), kPageSize)) {
-    next = {core_.memory.host(translation->physical.page_base()), kPageSize};
-  }
-  const bool is_runnable = !has_sensitive_code(page, next);
+  const auto neighbour = [&](u64 at) -> std::span<const u8> {
+    const auto translation = debug_walk(core_.state, core_.memory, GuestVirt(at));
+    if (!translation || !core_.memory.is_ram(translation->physical.page_base(), kPageSize)) return {};
+    return {core_.memory.host(translation->physical.page_base()), kPageSize};
+  };
+  const u64 page = address & ~kPageOffsetMask;
+  const bool is_runnable = !has_sensitive_code({.before = neighbour(page - kPageSize),
+                                                .page = {core_.memory.host(frame), kPageSize},
+                                                .behind = neighbour(page + kPageSize),
+                                                .entry = address & kPageOffsetMask});
   verdicts_[number] = is_runnable;
   return is_runnable;
 }
@@ -47,6 +49,7 @@ Result<void> DirectSpace::start(StubFactory& factory) {
 void DirectSpace::restart(u16 pcid, u64 cr3) {
   pcid_ = pcid;
   cr3_ = cr3;
+  awaited_ = 0;
   pages.flush_all();
   policy.restart();
 }
@@ -57,13 +60,15 @@ void DirectSpace::give_up() {
 }
 
 DirectSpace::Outcome DirectSpace::run() {
+  if (awaited_ != 0) map_around(std::exchange(awaited_, 0));
   for (;;) {
     std::vector<HostCall> calls = pages.take_calls();
     calls.insert(calls.end(), calls_.begin(), calls_.end());
     calls_.clear();
-    if (!put_context(*stub_, core_.state)) return Outcome::kLost;
-    const bool is_alive = stub_->resume(calls);
-    const Policy::Duration away = Policy::Clock::now() - stub_->start_of_run();
+    if (!stub_->do_calls(calls) || !put_context(*stub_, core_.state)) return Outcome::kLost;
+    const Policy::Time start = Policy::Clock::now();
+    const bool is_alive = stub_->resume();
+    const Policy::Duration away = Policy::Clock::now() - start;
     policy.note_round(away);
     ++statistics_.rounds;
     statistics_.nanoseconds += static_cast<u64>(away.count());
@@ -75,10 +80,15 @@ DirectSpace::Outcome DirectSpace::run() {
       case Stop::kPageFault:
         ++statistics_.page_faults;
         if (mend(report)) break;
-        return is_unrunnable_ ? Outcome::kTranslate : Outcome::kInterpret;
+        if (is_unrunnable_) return Outcome::kTranslate;
+        policy.note_guest_fault(Policy::Clock::now());
+        return Outcome::kInterpret;
       case Stop::kDebugTrap:
         core_.state.pending_debug |= x86::kDr6Bs;
         return Outcome::kAttention;
+      case Stop::kTrap:
+        step_back();
+        [[fallthrough]];
       case Stop::kInstruction:
         ++statistics_.instructions;
         return Outcome::kInterpret;
@@ -88,12 +98,27 @@ DirectSpace::Outcome DirectSpace::run() {
   }
 }
 
+// RIP to the trapping instruction: INT3, INT 3 or INT1. Some hosts report the last as a fault.
+void DirectSpace::step_back() {
+  u8 bytes[2] = {};
+  for (u64 i = 0; i < 2; ++i) {
+    const auto found = debug_walk(core_.state, core_.memory, GuestVirt(core_.state.rip - 2 + i));
+    if (found) core_.memory.read(found->physical, {&bytes[i], 1});
+  }
+  if (bytes[1] == 0xcc || bytes[1] == 0xf1) {
+    core_.state.rip -= 1;
+  } else if (bytes[0] == 0xcd && bytes[1] == 0x03) {
+    core_.state.rip -= 2;
+  }
+}
+
 // Maps what the guest's tables allow. False: the interpreter finds out what is wrong, or the page's code
 // must not run directly.
 bool DirectSpace::mend(const StopReport& report) {
   is_unrunnable_ = false;
   const u64 address = report.address & ~kPageOffsetMask;
   if (!is_guest_address(address)) return false;
+  awaited_ = address;
   const bool is_again = std::exchange(last_fault_, address) == address;
   const PageMap::Page known = pages.find(address);
   const bool is_write = (report.error_code & x86::kPfWrite) != 0;
@@ -102,7 +127,9 @@ bool DirectSpace::mend(const StopReport& report) {
   // The host would not map it.
   if (is_again && (known.protection & needed) != 0) return false;
   if (pages.size() > kMostPages) pages.flush_all();
-  return is_fetch ? enter_code(address) : enter_data(address, is_write);
+  if (!(is_fetch ? enter_code(address) : enter_data(address, is_write))) return false;
+  awaited_ = 0;
+  return true;
 }
 
 bool DirectSpace::enter_code(u64 address) {
@@ -110,7 +137,10 @@ bool DirectSpace::enter_code(u64 address) {
   if (!translation.is_valid) return false;
   const GuestPhys frame = translation.physical.page_base();
   if (!core_.memory.is_ram(frame, kPageSize)) return false;
-  if (!scanned_.is_runnable(address, frame)) {
+  // An instruction may reach into the page from the one before.
+  const u64 rip = core_.state.rip;
+  const u64 entry = (rip ^ address) >> kPageShift == 0 ? rip : address;
+  if (!scanned_.is_runnable(entry, frame)) {
     is_unrunnable_ = true;
     return false;
   }
@@ -164,7 +194,7 @@ void DirectSpace::map_around(u64 address) {
   const u64 start = address & ~(kAround * kPageSize - 1);
   for (u64 page = start; page < start + kAround * kPageSize && calls_.size() < kMostMappings;
        page += kPageSize) {
-    if (page == address || !is_guest_address(page) || pages.find(page).protection != 0) continue;
+    if (!is_guest_address(page) || pages.find(page).protection != 0) continue;
     const auto found = debug_walk(core_.state, core_.memory, GuestVirt(page));
     if (!found || !found->is_user || !found->is_accessed || found->page_size != kPageSize) continue;
     const GuestPhys frame = found->physical.page_base();
@@ -186,7 +216,7 @@ void DirectSpace::map(u64 address, GuestPhys frame, u8 protection, bool is_large
     }
   }
   calls_.push_back({SYS_mmap,
-                    {address, kPageSize, protection, MAP_SHARED | MAP_FIXED,
+                    {address, kPageSize, protection, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
                      static_cast<u64>(core_.memory.memfd()), offset}});
 }
 

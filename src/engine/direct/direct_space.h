@@ -66,6 +66,7 @@ class DirectSpace {
   u64 last_use = 0;
 
  private:
+  void step_back();
   bool mend(const StopReport& report);
   bool enter_code(u64 address);
   bool enter_data(u64 address, bool is_write);
@@ -82,6 +83,7 @@ class DirectSpace {
   std::unique_ptr<StubProcess> stub_;
   std::vector<HostCall> calls_;
   u64 last_fault_ = 0;
+  u64 awaited_ = 0;  // a page that the guest's kernel is to map
   bool is_unrunnable_ = false;  // why mend() failed
 };
 

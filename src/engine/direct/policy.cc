@@ -1,6 +1,8 @@
 // Balancing what direct execution gains against what it costs.
 #include "engine/direct/policy.h"
 
+#include <utility>
+
 namespace doppel::direct {
 
 void Policy::note_stretch(Time start, Time now, u64 calls) {
@@ -13,6 +15,10 @@ void Policy::note_stretch(Time start, Time now, u64 calls) {
   }
   time_ = {};
   events_ = 0;
+}
+
+void Policy::note_guest_fault(Time now) {
+  if (now - std::exchange(last_fault_, now) < kFaultsApart) is_active_ = false;
 }
 
 void Policy::note_round(Duration away) {

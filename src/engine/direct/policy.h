@@ -23,6 +23,9 @@ class Policy {
   // Translated user code ran from `start` until now, when something else than itself was needed; `calls`:
   // how often it called the system meanwhile.
   void note_stretch(Time start, Time now, u64 calls);
+  // It faulted on a page that the guest's kernel has to find. When that happens often (fresh memory is
+  // touched), it is translated until it computes again.
+  void note_guest_fault(Time now);
   // The stub was resumed, and had stopped after `away`.
   void note_round(Duration away);
   // After some rounds: what the monitor did between them took `work`.
@@ -35,17 +38,19 @@ class Policy {
   static constexpr Duration kEnough = std::chrono::microseconds(1000);
   static constexpr Duration kStretch = std::chrono::microseconds(150);  // between two events, on average
   static constexpr u64 kManyEvents = 20;
+  static constexpr Duration kFaultsApart = std::chrono::microseconds(400);
   static constexpr double kGain = 1.5;  // translated time beyond the direct, in direct times
   // That a round may have spent on everything but the guest's code: signals, switches of process, mapping
   // pages, touching them. Only what is longer counts as a gain.
   static constexpr Duration kRoundCost = std::chrono::microseconds(100);
-  static constexpr Duration kCredit = std::chrono::milliseconds(6);
+  static constexpr Duration kCredit = std::chrono::milliseconds(10);
   static constexpr Duration kFirstPause = std::chrono::milliseconds(10);
   static constexpr Duration kLongestPause = std::chrono::seconds(2);
 
   bool is_active_ = false;
   Duration time_ = {};  // since the last decision, of user code alone,
   u64 events_ = 0;      // and what stopped it
+  Time last_fault_ = {};
   Time resting_until_ = {};
   Duration pause_ = kFirstPause;
   Duration balance_ = {};

@@ -1,8 +1,6 @@
-// From a copy of the monitor to a stub: signals, pages, filter. System calls only, since the monitor's other
-// threads may have held any lock.
+// From a copy of the factory to a stub: its pages, its signals, and into its own code.
 #include "engine/direct/stub_child.h"
 
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -60,13 +58,12 @@ bool map_pages(int file) {
     return ::mmap(wanted, size, protection, MAP_SHARED | MAP_FIXED_NOREPLACE, file,
                   static_cast<off_t>(offset)) == wanted;
   };
-  return map(kCodeOffset, kPageSize, PROT_READ | PROT_EXEC) && map(kCallsOffset, kPageSize, PROT_READ) &&
+  return map(kCodeOffset, kPageSize, PROT_READ | PROT_EXEC) && map(kCallsOffset, kStateOffset - kCallsOffset, PROT_READ) &&
          map(kStateOffset, kStubBytes - kStateOffset, PROT_READ | PROT_WRITE);
 }
 
 [[noreturn]] void give_up(StubState& state) {
-  state.error = static_cast<u64>(errno);
-  reinterpret_cast<volatile i64&>(state.listener) = kNoListener;
+  reinterpret_cast<volatile i64&>(state.listener) = -errno;
   for (;;) ::syscall(SYS_exit, 1);
 }
 
@@ -83,12 +80,6 @@ void become_stub(const StubSetup& setup) {
   // RDTSC faults: the guest's counter has another offset.
   if (::syscall(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0) != 0) give_up(state);
   if (::syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) give_up(state);
-  const sock_fprog program{.len = static_cast<u16>(setup.filter.size()),
-                           .filter = const_cast<sock_filter*>(setup.filter.data())};
-  const long listener =
-      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
-  if (listener < 0) give_up(state);
-  reinterpret_cast<volatile i64&>(state.listener) = listener;
   reinterpret_cast<void (*)()>(kStubBase + kCodeOffset)();
   __builtin_unreachable();
 }

@@ -1,10 +1,7 @@
 // What a new process does to become a stub.
 #pragma once
 
-#include <linux/filter.h>
 #include <sys/types.h>
-
-#include <span>
 
 #include "engine/direct/stub_layout.h"
 
@@ -13,8 +10,7 @@ namespace doppel::direct {
 struct StubSetup {
   int shared_file;   // of the stub's own pages
   pid_t parent;      // whose death is its own
-  StubState* state;  // where the result goes: the listener, or an error
-  std::span<const sock_filter> filter;
+  StubState* state;  // where errors go
 };
 
 // In the child of a clone() that shares its descriptors with the parent, so that the filter's listener is

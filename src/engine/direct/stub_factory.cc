@@ -15,7 +15,6 @@
 #include <span>
 
 #include "engine/direct/stub_child.h"
-#include "engine/direct/syscall_filter.h"
 
 namespace doppel::direct {
 namespace {
@@ -69,19 +68,18 @@ std::optional<Message> receive_message(int socket) {
 // --- In the factory's process, which has one thread.
 
 // Answers the process's number with the descriptors, or a negative error.
-void make_stub(int socket, int shared_file, std::span<const sock_filter> filter) {
+void make_stub(int socket, int shared_file) {
   void* shared = ::mmap(nullptr, kStubBytes, PROT_READ | PROT_WRITE, MAP_SHARED, shared_file, 0);
   if (shared == MAP_FAILED) {
     send_message(socket, -errno, {});
     return;
   }
   auto& state = *reinterpret_cast<StubState*>(static_cast<u8*>(shared) + kStateOffset);
-  state.listener = kNoListenerYet;
   int process = -1;
   const pid_t parent = ::getpid();
   const long pid = ::syscall(SYS_clone, CLONE_FILES | CLONE_PIDFD | SIGCHLD, 0, &process, 0, 0);
   if (pid == 0) {
-    become_stub({.shared_file = shared_file, .parent = parent, .state = &state, .filter = filter});
+    become_stub({.shared_file = shared_file, .parent = parent, .state = &state});
   }
   int error = pid < 0 ? errno : 0;
   volatile i64& listener = state.listener;
@@ -89,7 +87,8 @@ void make_stub(int socket, int shared_file, std::span<const sock_filter> filter)
     if (::kill(static_cast<pid_t>(pid), 0) != 0) error = ESRCH;
     ::sched_yield();
   }
-  if (error == 0 && listener == kNoListener) error = static_cast<int>(state.error);
+  if (error == 0 && listener < 0) error = static_cast<int>(-listener);
+  if (error == 0 && state.mapper < 0) error = static_cast<int>(-state.mapper);
   if (error == 0) {
     const int descriptors[] = {process, static_cast<int>(listener)};
     send_message(socket, static_cast<int>(pid), descriptors);
@@ -116,9 +115,8 @@ void make_stub(int socket, int shared_file, std::span<const sock_filter> filter)
   if (low > 0) ::close_range(0, static_cast<unsigned>(low - 1), 0);
   if (high > low + 1) ::close_range(static_cast<unsigned>(low + 1), static_cast<unsigned>(high - 1), 0);
   ::close_range(static_cast<unsigned>(high + 1), kAll, 0);
-  const std::vector<sock_filter> filter = syscall_filter();
   while (const std::optional<Message> request = receive_message(socket)) {
-    make_stub(socket, request->descriptors[0], filter);
+    make_stub(socket, request->descriptors[0]);
     ::close(request->descriptors[0]);
   }
   ::_exit(0);
@@ -155,7 +153,9 @@ Result<StubParts> StubFactory::make(int shared_file) {
   if (!send_message(socket_.get(), 0, request)) return fail("direct execution: its factory is gone");
   const std::optional<Message> answer = receive_message(socket_.get());
   if (!answer) return fail("direct execution: its factory is gone");
-  StubParts parts{answer->number, UniqueFd(answer->descriptors[0]), UniqueFd(answer->descriptors[1])};
+  StubParts parts{.pid = answer->number,
+                  .process = UniqueFd(answer->descriptors[0]),
+                  .listener = UniqueFd(answer->descriptors[1])};
   if (answer->number <= 0) return fail("direct execution: {}", std::strerror(-answer->number));
   if (!parts.listener.is_valid()) return fail("direct execution: no filter");
   return parts;

@@ -1,6 +1,8 @@
 // Where a stub process keeps what is not its guest's: code, lists of system calls, signal frames.
 #pragma once
 
+#include <linux/filter.h>
+
 #include <array>
 
 #include "base/types.h"
@@ -13,8 +15,9 @@ namespace doppel::direct {
 inline constexpr u64 kStubBase = 0x7000'0000'0000;
 inline constexpr u64 kCodeOffset = 0;
 inline constexpr u64 kCallsOffset = 0x1000;
-inline constexpr u64 kStateOffset = 0x2000;
-inline constexpr u64 kSignalStackOffset = 0x3000;
+inline constexpr u64 kFiltersOffset = 0x2000;
+inline constexpr u64 kStateOffset = 0x3000;
+inline constexpr u64 kSignalStackOffset = 0x4000;
 inline constexpr u64 kSignalStackBytes = 0xd000;
 inline constexpr u64 kStubBytes = kSignalStackOffset + kSignalStackBytes;
 // What a process may map: not the first pages (vm.mmap_min_addr), nor the last one. Linux's x86-64 layout.
@@ -31,13 +34,25 @@ struct HostCall {
   std::array<u64, 6> arguments;
 };
 
-// What the stub does before the guest goes on. It cannot write here.
+// What is to be done: by the stub's first thread when it begins, later by its mapper whenever `sequence`
+// changes. The stub cannot write here.
 struct StubCalls {
   static constexpr u64 kMost = 72;
+  u32 sequence;
+  u32 reserved;
   u64 count;
   std::array<HostCall, kMost> calls;
 };
-static_assert(sizeof(StubCalls) <= kStateOffset - kCallsOffset);
+static_assert(sizeof(StubCalls) <= kFiltersOffset - kCallsOffset);
+
+// What the threads put themselves under. The stub cannot write here.
+struct StubFilters {
+  u64 all_signals;
+  sock_fprog runner;
+  sock_fprog mapper;
+  std::array<sock_filter, 48> instructions;
+};
+static_assert(sizeof(StubFilters) <= kStateOffset - kFiltersOffset);
 
 // Written by the stub, and by whatever guest code finds it: nothing in here is believed.
 struct StubState {
@@ -46,11 +61,11 @@ struct StubState {
   u64 context;  // and of the ucontext_t of the last signal; 0 before the first
   u64 fs_base;
   u64 gs_base;
-  i64 listener;  // descriptor of the filter's listener, or one of these:
-  u64 error;
+  i64 mapper;    // thread number, or a negative error
+  i64 listener;  // descriptor of the filter's listener, a negative error, or kNoListenerYet
+  u32 done;      // the last sequence of calls that was done
 };
-inline constexpr i64 kNoListenerYet = -2;
-inline constexpr i64 kNoListener = -1;  // for what `error` says
+inline constexpr i64 kNoListenerYet = -5000;
 
 // Offset of the signal handler in the stub's code.
 inline constexpr u64 kHandlerOffset = 32;

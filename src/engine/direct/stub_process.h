@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <span>
 
@@ -24,13 +23,15 @@ class StubProcess {
   StubProcess(const StubProcess&) = delete;
   StubProcess& operator=(const StubProcess&) = delete;
 
-  // Makes the stub do these system calls (mmap, munmap), then lets guest code run until a signal. False: the
-  // process is gone, and with it the registers.
-  bool resume(std::span<const HostCall> calls);
-  // When guest code, rather than the calls, began to run.
-  std::chrono::steady_clock::time_point start_of_run() const { return start_of_run_; }
+  // mmap() and munmap() calls in its address space. False: the process is gone.
+  bool do_calls(std::span<const HostCall> calls);
+  // Lets guest code run until a signal. False: the process is gone, and with it the registers.
+  bool resume();
   // Any thread: stops guest code soon.
   void kick();
+
+  // Gives the host back the choice where its threads and this one run; resume() takes it.
+  void scatter();
 
   // While it is stopped. Addresses in it are of the stub.
   StubState& state() { return *reinterpret_cast<StubState*>(shared_ + kStateOffset); }
@@ -40,23 +41,21 @@ class StubProcess {
  private:
   explicit StubProcess(u8* shared) : shared_(shared) {}
   int listener() const { return parts_.listener.get(); }
-  void write_code(u64 ram);
+  void write_pages(u64 ram);
   bool wait_for_stop();
-  bool answer(u64 id, bool is_allowed);
-  bool take_notification();
+  bool take_stop();
   void kill();
-  void follow();
+  void gather();
   void set_host_cpus(const cpu_set_t& cpus);
   StubCalls& calls() { return *reinterpret_cast<StubCalls*>(shared_ + kCallsOffset); }
 
   u8* shared_;  // kStubBytes
   StubParts parts_;
-  u64 stop_ = 0;     // the notification that waits for an answer
-  u64 expected_ = 0;  // calls that the stub may still do, from this one on
-  std::chrono::steady_clock::time_point start_of_run_;
+  u64 stop_ = 0;  // the notification that waits for an answer
   bool is_stopped_ = false;
-  int host_cpu_ = -1;    // that it is held on; -1: it may run where its thread may
-  cpu_set_t host_cpus_;  // where that is
+  bool is_gathered_ = false;
+  unsigned rounds_ = 0;  // since it was
+  cpu_set_t host_cpus_;  // where the monitor's thread may run
   std::atomic<bool> is_kicked_ = false;
 };
 

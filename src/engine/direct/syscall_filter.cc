@@ -5,9 +5,12 @@
 #include <linux/seccomp.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <span>
+#include <vector>
 
-#include "engine/direct/stub_layout.h"
+#include "base/verify.h"
 
 namespace doppel::direct {
 namespace {
@@ -15,20 +18,21 @@ namespace {
 constexpr sock_filter load(u32 offset) { return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset); }
 constexpr sock_filter answer(u32 action) { return BPF_STMT(BPF_RET | BPF_K, action); }
 
-}  // namespace
+struct Rule {
+  u32 number;
+  u32 action;
+};
 
-std::vector<sock_filter> syscall_filter() {
+constexpr Rule kRunnerRules[] = {{kStopCall, SECCOMP_RET_USER_NOTIF},
+                                 {SYS_munmap, SECCOMP_RET_ALLOW},
+                                 {SYS_close_range, SECCOMP_RET_ALLOW},
+                                 {SYS_rt_sigreturn, SECCOMP_RET_ALLOW}};
+constexpr Rule kMapperRules[] = {
+    {SYS_mmap, SECCOMP_RET_ALLOW}, {SYS_munmap, SECCOMP_RET_ALLOW}, {SYS_futex, SECCOMP_RET_ALLOW}};
+
+std::vector<sock_filter> filter_of(std::span<const Rule> rules) {
   constexpr u32 kAddress = offsetof(seccomp_data, instruction_pointer);
   constexpr u32 kLow = static_cast<u32>(kStubBase);
-  struct Rule {
-    u32 number;
-    u32 action;
-  };
-  constexpr Rule kRules[] = {{kStopCall, SECCOMP_RET_USER_NOTIF},
-                             {SYS_mmap, SECCOMP_RET_USER_NOTIF},
-                             {SYS_munmap, SECCOMP_RET_ALLOW},
-                             {SYS_close_range, SECCOMP_RET_ALLOW},
-                             {SYS_rt_sigreturn, SECCOMP_RET_ALLOW}};
   std::vector<sock_filter> filter;
   const auto require = [&](u32 offset, unsigned short test, u32 value, bool is_wanted) {
     filter.push_back(load(offset));
@@ -42,12 +46,31 @@ std::vector<sock_filter> syscall_filter() {
   require(kAddress, BPF_JGE, kLow, true);
   require(kAddress, BPF_JGE, kLow + static_cast<u32>(kPageSize), false);
   filter.push_back(load(offsetof(seccomp_data, nr)));
-  for (const Rule& rule : kRules) {
+  for (const Rule& rule : rules) {
     filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, rule.number, 0, 1));
     filter.push_back(answer(rule.action));
   }
   filter.push_back(answer(SECCOMP_RET_TRAP));
   return filter;
+}
+
+}  // namespace
+
+void write_filters(StubFilters& filters) {
+  filters.all_signals = ~u64{0};
+  u64 used = 0;
+  const auto append = [&](std::span<const Rule> rules) {
+    const std::vector<sock_filter> filter = filter_of(rules);
+    VERIFY(used + filter.size() <= filters.instructions.size());
+    std::ranges::copy(filter, filters.instructions.begin() + static_cast<i64>(used));
+    constexpr u64 kPlace = kStubBase + kFiltersOffset + offsetof(StubFilters, instructions);
+    const sock_fprog program{.len = static_cast<u16>(filter.size()),
+                             .filter = reinterpret_cast<sock_filter*>(kPlace + used * sizeof(sock_filter))};
+    used += filter.size();
+    return program;
+  };
+  filters.runner = append(kRunnerRules);
+  filters.mapper = append(kMapperRules);
 }
 
 }  // namespace doppel::direct

@@ -1,16 +1,14 @@
 // The seccomp filter of stub processes: what guest code may ask of the host's kernel, which is nothing.
 #pragma once
 
-#include <linux/filter.h>
-
-#include <vector>
+#include "engine/direct/stub_layout.h"
 
 namespace doppel::direct {
 
-// A system call from anywhere but the stub's own code is a SIGSYS, whatever its number and architecture. The
-// stub's own code may return from signals and unmap; its stops and its mmap() wait for the monitor, who sees
-// the arguments as the kernel has them; nothing else is allowed. Guest code that jumps into the stub's gets
-// no more than that.
-std::vector<sock_filter> syscall_filter();
+// Writes both threads' filters. A system call from anywhere but the stub's own code is a SIGSYS, whatever its
+// number and architecture. There the thread that runs guest code may return from signals and unmap, and its
+// stops wait for the monitor; guest code that jumps into the stub's gets no more than that. The mapper may
+// map, unmap and wait.
+void write_filters(StubFilters& filters);
 
 }  // namespace doppel::direct

@@ -66,7 +66,7 @@ void put_vectors(const CpuState& state, XsaveArea& to) {
   to.compaction = 0;
 }
 
-// What the signal means for the guest; moves RIP back where the processor reported a trap.
+// What the signal means for the guest. RIP is that of a system call again.
 StopReport report_of(StubProcess& stub, const Frame& frame, CpuState& state) {
   const greg_t* gregs = frame.context->uc_mcontext.gregs;
   const auto vector = static_cast<u64>(gregs[REG_TRAPNO]);
@@ -96,8 +96,7 @@ StopReport report_of(StubProcess& stub, const Frame& frame, CpuState& state) {
       return {.stop = Stop::kInstruction};
     case SIGTRAP:
       if (vector == x86::kVectorDb && (state.rflags & x86::kFlagTf) != 0) return {.stop = Stop::kDebugTrap};
-      state.rip -= 1;  // INT3 and INT1; longer ones fault
-      return {.stop = Stop::kInstruction};
+      return {.stop = Stop::kTrap};
     case SIGILL:
     case SIGFPE:
       return {.stop = Stop::kInstruction};

@@ -13,7 +13,8 @@ enum class Stop : u8 {
   kKick,
   kPageFault,
   kInstruction,  // the instruction at RIP did it: it is for the interpreter
-  kDebugTrap,    // it set RFLAGS.TF
+  kTrap,         // INT3 or INT1, which RIP may be behind
+  kDebugTrap,    // RFLAGS.TF is set
   kLost,         // what the stub says makes no sense, or it is gone
 };
 
