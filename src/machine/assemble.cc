@@ -167,7 +167,9 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
          .counts_instructions = counts,
          .keeps_map = observation_->profiler() != nullptr,
          .observers = observation_->translation_observers()}));
-    if (stubs_) translated = create_direct_code(std::move(translated), *stubs_);
+    if (stub_factory_) {
+      translated = create_direct_code(std::move(translated), *stub_factory_, config_.direct == DirectUse::kAlways);
+    }
     return create_interpreter(
         {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id},
         std::move(translated));
@@ -186,19 +188,25 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
                                       std::array{std::move(interpreter), std::move(jit), std::move(kvm)});
 }
 
+// Before the machine grows. A host that does not allow it is no error.
+void Machine::make_stub_factory() {
+  const bool may_translate =
+      engines_.first == Engine::kJit || (config_.is_switchable && engines_.has_translator);
+  const bool counts = config_.clock == ClockSource::kInstructions || config_.counts_instructions;
+  if (!may_translate || counts || config_.direct == DirectUse::kOff) return;
+  Result<std::unique_ptr<direct::StubFactory>> factory = direct::StubFactory::create(*memory_);
+  if (factory) {
+    stub_factory_ = std::move(*factory);
+  } else {
+    LOG_INFO("{}; user code is translated", factory.error().message);
+  }
+}
+
 // All but the boot CPU wait for a start-up message. SDM 3A 8.4.
 Result<void> Machine::make_vcpus() {
   if (engines_.kvm) kvm_ = TRY(kvm::KvmVm::create(std::move(*engines_.kvm), *memory_, engines_.tsc_hz));
   engine_ = engines_.first;
-  const bool may_translate = engines_.first == Engine::kJit || (config_.is_switchable && engines_.has_translator);
-  if (may_translate && config_.clock == ClockSource::kHost && !config_.counts_instructions) {
-    Result<std::unique_ptr<direct::StubFactory>> stubs = direct::StubFactory::create(*memory_);
-    if (stubs) {
-      stubs_ = std::move(*stubs);
-    } else {
-      LOG_INFO("{}; user code is translated", stubs.error().message);
-    }
-  }
+  make_stub_factory();
   for (unsigned i = 0; i < vcpus_.count(); ++i) {
     MachineCpu& cpu = vcpus_.cpu(i);
     std::unique_ptr<EngineVcpu> vcpu = make_vcpu(cpu, i);

@@ -65,6 +65,13 @@ Result<EngineChoice> parse_engine(std::string_view name) {
   return fail_usage("--engine {}: give auto, interp, jit or kvm", name);
 }
 
+Result<DirectUse> parse_direct(std::string_view name) {
+  if (name == "auto") return DirectUse::kAuto;
+  if (name == "off") return DirectUse::kOff;
+  if (name == "always") return DirectUse::kAlways;
+  return fail_usage("--direct {}: give auto, off or always", name);
+}
+
 Result<EnginePlan> plan_engines(const EngineRequest& request, Inputs& inputs) {
   EnginePlan plan = TRY(plan_without_kvm(request));
   const bool asks_for_kvm = request.choice == EngineChoice::kKvm;

@@ -50,6 +50,7 @@ struct MachineConfig {
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
   EngineChoice engine = EngineChoice::kAuto;
+  DirectUse direct = DirectUse::kAuto;
   bool counts_instructions = false;        // for run()'s limit; KVM does not count
   bool is_switchable = false;              // every engine may be asked for while the machine runs
   std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
@@ -142,6 +143,7 @@ class Machine final : private MachineControl {
   Result<void> load();
   AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
+  void make_stub_factory();
   Result<void> make_vcpus();
   std::unique_ptr<EngineVcpu> make_vcpu(MachineCpu& cpu, u32 apic_id);
   Result<void> make_event_loop();
@@ -163,7 +165,7 @@ class Machine final : private MachineControl {
   ApicBus apic_bus_;
   EnginePlan engines_;
   std::unique_ptr<kvm::KvmVm> kvm_;  // outlives the vCPUs
-  std::unique_ptr<direct::StubFactory> stubs_;  // where the host allows direct execution; outlives the vCPUs
+  std::unique_ptr<direct::StubFactory> stub_factory_;  // where the host allows direct execution; outlives the vCPUs
   std::unique_ptr<EngineObservation> observation_;
   std::atomic<Engine> engine_ = Engine::kInterp;
   VcpuSet vcpus_;

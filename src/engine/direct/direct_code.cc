@@ -17,8 +17,8 @@ constexpr u16 kUserData = 0x2b;
 
 class DirectCode final : public TranslatedCode, public TlbListener {
  public:
-  DirectCode(std::unique_ptr<TranslatedCode> translated, StubFactory& factory)
-      : translated_(std::move(translated)), factory_(factory) {}
+  DirectCode(std::unique_ptr<TranslatedCode> translated, StubFactory& factory, bool is_always)
+      : translated_(std::move(translated)), factory_(factory), is_always_(is_always) {}
 
   void attach(Core& core, const std::atomic<i64>& attention, const std::atomic<bool>& pending) override {
     core_ = &core;
@@ -77,6 +77,7 @@ class DirectCode final : public TranslatedCode, public TlbListener {
 
   std::unique_ptr<TranslatedCode> translated_;
   StubFactory& factory_;
+  bool is_always_;
   Core* core_ = nullptr;
   const std::atomic<i64>* attention_ = nullptr;
   std::optional<ScannedFrames> scanned_;
@@ -104,7 +105,7 @@ DirectSpace& DirectCode::space_now() {
     }
     if (*chosen && (!space || space->last_use < (*chosen)->last_use)) chosen = &space;
   }
-  if (!*chosen) *chosen = std::make_unique<DirectSpace>(*core_, *scanned_, statistics_);
+  if (!*chosen) *chosen = std::make_unique<DirectSpace>(*core_, *scanned_, statistics_, is_always_);
   DirectSpace& space = **chosen;
   if (space.pcid() != pcid || space.cr3() != cr3) space.restart(pcid, cr3);
   space.last_use = ++use_clock_;
@@ -225,8 +226,8 @@ std::vector<std::pair<std::string_view, u64>> DirectCode::statistics() const {
 namespace doppel {
 
 std::unique_ptr<TranslatedCode> create_direct_code(std::unique_ptr<TranslatedCode> translated,
-                                                   direct::StubFactory& factory) {
-  return std::make_unique<direct::DirectCode>(std::move(translated), factory);
+                                                   direct::StubFactory& factory, bool is_always) {
+  return std::make_unique<direct::DirectCode>(std::move(translated), factory, is_always);
 }
 
 }  // namespace doppel

@@ -11,8 +11,8 @@ namespace doppel {
 
 // `translated` with a fast lane: address spaces whose code rarely leaves user mode run in processes of the
 // host (docs/design/direct.md). Where the host does not allow that, or while it does not pay, translated code
-// runs as before. Not for translators that count instructions.
+// runs as before; `is_always`: whether it pays or not. Not for translators that count instructions.
 std::unique_ptr<TranslatedCode> create_direct_code(std::unique_ptr<TranslatedCode> translated,
-                                                   direct::StubFactory& factory);
+                                                   direct::StubFactory& factory, bool is_always = false);
 
 }  // namespace doppel

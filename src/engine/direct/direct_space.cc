@@ -81,7 +81,7 @@ DirectSpace::Outcome DirectSpace::run() {
         ++statistics_.page_faults;
         if (mend(report)) break;
         if (is_unrunnable_) return Outcome::kTranslate;
-        policy.note_guest_fault(Policy::Clock::now());
+        policy.note_event(Policy::Clock::now());
         return Outcome::kInterpret;
       case Stop::kDebugTrap:
         core_.state.pending_debug |= x86::kDr6Bs;
@@ -91,6 +91,7 @@ DirectSpace::Outcome DirectSpace::run() {
         [[fallthrough]];
       case Stop::kInstruction:
         ++statistics_.instructions;
+        policy.note_event(Policy::Clock::now());
         return Outcome::kInterpret;
       case Stop::kLost:
         return Outcome::kLost;

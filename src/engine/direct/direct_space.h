@@ -39,8 +39,8 @@ struct DirectStatistics {
 
 class DirectSpace {
  public:
-  DirectSpace(Core& core, ScannedFrames& scanned, DirectStatistics& statistics)
-      : core_(core), scanned_(scanned), statistics_(statistics) {}
+  DirectSpace(Core& core, ScannedFrames& scanned, DirectStatistics& statistics, bool is_always)
+      : policy(is_always), core_(core), scanned_(scanned), statistics_(statistics) {}
 
   u16 pcid() const { return pcid_; }
   bool has_process() const { return stub_ != nullptr; }

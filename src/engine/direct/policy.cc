@@ -9,16 +9,17 @@ void Policy::note_stretch(Time start, Time now, u64 calls) {
   if (calls == 0) time_ += now - start;  // else who knows how much of it was the system's
   events_ += calls + 1;
   if (time_ < kEnough && events_ < kManyEvents) return;
-  if (events_ * kStretch < time_) {
-    is_active_ = true;
-    balance_ = {};
-  }
+  is_active_ = events_ * kStretch < time_;
   time_ = {};
   events_ = 0;
 }
 
-void Policy::note_guest_fault(Time now) {
-  if (now - std::exchange(last_fault_, now) < kFaultsApart) is_active_ = false;
+void Policy::note_event(Time now) {
+  const bool is_soon = now - std::exchange(last_event_, now) < kStretch;
+  in_a_row_ = is_soon ? in_a_row_ + 1 : 0;
+  if (in_a_row_ < kManyInARow) return;
+  is_active_ = false;
+  in_a_row_ = 0;
 }
 
 void Policy::note_round(Duration away) {
@@ -29,12 +30,13 @@ void Policy::note_round(Duration away) {
 
 void Policy::settle(Time now, Duration work) {
   balance_ -= work;
-  if (balance_ > kCredit / 2) pause_ = kFirstPause;
-  if (balance_ < -kCredit) stop(now);
+  if (balance_ == kCredit) pause_ = kFirstPause;
+  if (balance_ < -kDebt) stop(now);
 }
 
 void Policy::stop(Time now) {
   is_active_ = false;
+  balance_ = {};
   resting_until_ = now + pause_;
   pause_ = std::min(2 * pause_, kLongestPause);
 }

@@ -17,40 +17,45 @@ class Policy {
   using Time = Clock::time_point;
   using Duration = Clock::duration;
 
-  bool is_active() const { return is_active_; }
+  // `is_always`: for tests.
+  explicit Policy(bool is_always) : is_always_(is_always) {}
+  bool is_active() const { return is_active_ || is_always_; }
   // Is note_stretch() wanted?
-  bool is_watching(Time now) const { return !is_active_ && now >= resting_until_; }
+  bool is_watching(Time now) const { return !is_active() && now >= resting_until_; }
   // Translated user code ran from `start` until now, when something else than itself was needed; `calls`:
   // how often it called the system meanwhile.
   void note_stretch(Time start, Time now, u64 calls);
-  // It faulted on a page that the guest's kernel has to find. When that happens often (fresh memory is
-  // touched), it is translated until it computes again.
-  void note_guest_fault(Time now);
+  // Something stopped it that only the guest's kernel can do. When that happens often (fresh memory, small
+  // system calls), it is translated until it computes again.
+  void note_event(Time now);
   // The stub was resumed, and had stopped after `away`.
   void note_round(Duration away);
   // After some rounds: what the monitor did between them took `work`.
   void settle(Time now, Duration work);
   void stop(Time now);
   // Another program lives here now.
-  void restart() { *this = {}; }
+  void restart() { *this = Policy(is_always_); }
 
  private:
   static constexpr Duration kEnough = std::chrono::microseconds(1000);
   static constexpr Duration kStretch = std::chrono::microseconds(150);  // between two events, on average
   static constexpr u64 kManyEvents = 20;
-  static constexpr Duration kFaultsApart = std::chrono::microseconds(400);
+  static constexpr unsigned kManyInARow = 4;  // events, each less than kStretch after the last
   static constexpr double kGain = 1.5;  // translated time beyond the direct, in direct times
   // That a round may have spent on everything but the guest's code: signals, switches of process, mapping
   // pages, touching them. Only what is longer counts as a gain.
   static constexpr Duration kRoundCost = std::chrono::microseconds(100);
-  static constexpr Duration kCredit = std::chrono::milliseconds(10);
+  static constexpr Duration kCredit = std::chrono::milliseconds(2);
+  static constexpr Duration kDebt = std::chrono::milliseconds(10);
   static constexpr Duration kFirstPause = std::chrono::milliseconds(10);
   static constexpr Duration kLongestPause = std::chrono::seconds(2);
 
+  bool is_always_;
   bool is_active_ = false;
   Duration time_ = {};  // since the last decision, of user code alone,
   u64 events_ = 0;      // and what stopped it
-  Time last_fault_ = {};
+  Time last_event_ = {};
+  unsigned in_a_row_ = 0;
   Time resting_until_ = {};
   Duration pause_ = kFirstPause;
   Duration balance_ = {};
