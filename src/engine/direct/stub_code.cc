@@ -69,23 +69,17 @@ start:
   movl $317, %eax       # seccomp: a filter with a listener
   movl $1, %edi
   movl $8, %esi
-  leaq 0x2008(%r15), %rdx
+  leaq 0x2000(%r15), %rdx
   syscall
   movq %rax, 0x3030(%r15)
   do_calls
   hlt
 
 mapper:
-  movl $14, %eax        # rt_sigprocmask: none are for this thread
-  movl $2, %edi
-  leaq 0x2000(%r15), %rsi
-  xorl %edx, %edx
-  movl $8, %r10d
-  syscall
   movl $317, %eax
   movl $1, %edi
   xorl %esi, %esi
-  leaq 0x2018(%r15), %rdx
+  leaq 0x2010(%r15), %rdx
   syscall
   testq %rax, %rax
   jnz 9f
@@ -128,7 +122,7 @@ namespace doppel::direct {
 static_assert(kStubBase == 0x7000'0000'0000 && kCallsOffset == 0x1000 && kFiltersOffset == 0x2000 &&
               kStateOffset == 0x3000);
 static_assert(offsetof(StubCalls, count) == 8 && offsetof(StubCalls, calls) == 16 && sizeof(HostCall) == 56);
-static_assert(offsetof(StubFilters, runner) == 8 && offsetof(StubFilters, mapper) == 0x18);
+static_assert(offsetof(StubFilters, runner) == 0 && offsetof(StubFilters, mapper) == 0x10);
 static_assert(offsetof(StubState, context) == 0x10 && offsetof(StubState, fs_base) == 0x18 &&
               offsetof(StubState, gs_base) == 0x20 && offsetof(StubState, mapper) == 0x28 &&
               offsetof(StubState, listener) == 0x30 && offsetof(StubState, done) == 0x38);

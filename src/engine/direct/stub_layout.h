@@ -47,7 +47,6 @@ static_assert(sizeof(StubCalls) <= kFiltersOffset - kCallsOffset);
 
 // What the threads put themselves under. The stub cannot write here.
 struct StubFilters {
-  u64 all_signals;
   sock_fprog runner;
   sock_fprog mapper;
   std::array<sock_filter, 48> instructions;

@@ -125,6 +125,18 @@ TEST_F(StubProcessTest, StopsWhenKicked) {
   kicker.join();
 }
 
+// A kick is for the thread that runs guest code, however young the process is.
+TEST_F(StubProcessTest, MayBeKickedAtOnce) {
+  for (int i = 0; i < 40; ++i) {
+    auto stub = StubProcess::create(*factory_, *memory_);
+    ASSERT_TRUE(stub);
+    (*stub)->kick();
+    stub_ = std::move(*stub);
+    write_code({0xeb, 0xfe});
+    EXPECT_EQ(run().stop, Stop::kKick);
+  }
+}
+
 // Guest code that jumps into the stub's own: it may neither map nor open anything.
 TEST_F(StubProcessTest, TheStubsOwnCodeGivesGuestCodeNothing) {
   const StubCode code = stub_code();

@@ -57,7 +57,6 @@ std::vector<sock_filter> filter_of(std::span<const Rule> rules) {
 }  // namespace
 
 void write_filters(StubFilters& filters) {
-  filters.all_signals = ~u64{0};
   u64 used = 0;
   const auto append = [&](std::span<const Rule> rules) {
     const std::vector<sock_filter> filter = filter_of(rules);
