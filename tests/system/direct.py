@@ -25,7 +25,7 @@ def computing_code_runs_directly(doppel):
     for direct in ("auto", "off"):
         outcome = doppel.boot("--engine", "jit", "--direct", direct, "--stats", image="bench.img",
                               words="-- crc32,sha256,bytecode")
-        results.append([line.split()[::2] for line in outcome.out.splitlines() if line.startswith("bench ")])
+        results.append([line.split()[1::2] for line in outcome.out.splitlines() if line.startswith("bench ")])
         expect_output(outcome, "bench bytecode")
         rounds = [int(line.split()[1]) for line in outcome.err.splitlines() if line.startswith("direct_rounds ")]
         expect((rounds != [] and rounds[0] > 0) == (direct == "auto"), f"--direct {direct}: {rounds} rounds")
