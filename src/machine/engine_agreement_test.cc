@@ -1,5 +1,5 @@
-// Counted runs do not depend on how an engine cuts code into pieces: where interrupts come, what an instruction
-// counts.
+// Counted runs do not depend on how an engine cuts code into pieces: where interrupts come, what an
+// instruction counts.
 #include <gtest/gtest.h>
 
 #include "machine/long_mode_bench.h"
@@ -84,18 +84,18 @@ TEST_P(InterruptOfAnAccess, ComesRightBehindIt) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Accesses, InterruptOfAnAccess,
-                         testing::Values(std::vector<u8>{0x41, 0x89, 0x08},                     // mov [r8], ecx
-                                         std::vector<u8>{0x41, 0xc7, 0, 0x40, 0x40, 0x04, 0},  // mov [r8], imm
-                                         std::vector<u8>{0x41, 0x01, 0x08},                     // add [r8], ecx
-                                         std::vector<u8>{0xf0, 0x41, 0x01, 0x08},  // lock add [r8], ecx
-                                         std::vector<u8>{0x41, 0x87, 0x08},        // xchg [r8], ecx
+                         testing::Values(std::vector<u8>{0x41, 0x89, 0x08},  // mov [r8], ecx
+                                         std::vector<u8>{0x41, 0xc7, 0, 0x40, 0x40, 0x04,
+                                                         0},                         // mov [r8], imm
+                                         std::vector<u8>{0x41, 0x01, 0x08},          // add [r8], ecx
+                                         std::vector<u8>{0xf0, 0x41, 0x01, 0x08},    // lock add [r8], ecx
+                                         std::vector<u8>{0x41, 0x87, 0x08},          // xchg [r8], ecx
                                          std::vector<u8>{0x41, 0x0f, 0xc1, 0x08}));  // xadd [r8], ecx
 
 // --- One that has been waiting
 
 // mov [r8], ecx: waits for STI; sti; mov [r8], edx: a non-maskable one comes first; jmp to itself
-constexpr auto kTwoAtOnce =
-    std::to_array<u8>({0x41, 0x89, 0x08, 0xfb, 0x41, 0x89, 0x10, 0xeb, 0xfe});
+constexpr auto kTwoAtOnce = std::to_array<u8>({0x41, 0x89, 0x08, 0xfb, 0x41, 0x89, 0x10, 0xeb, 0xfe});
 // The handler of the non-maskable one; interrupts are on, as it was entered by a trap gate.
 constexpr auto kCountingHandler =
     std::to_array<u8>({0xff, 0xc0, 0xff, 0xc0, 0xff, 0xc0, 0xff, 0xc0, 0xeb, 0xf6});  // inc eax; ...
@@ -156,14 +156,14 @@ constexpr u64 kBytes = 3000;  // behind the code
 
 // call kPage, where a RET is; rep stosb; rep movsb with the same destination; jmp to itself
 constexpr auto kRepeating = std::to_array<u8>({
-    0xe8, 0xfb, 0xff, 0x01, 0,           // call kPage
-    0x48, 0xbf, 0, 4, 3, 0, 0, 0, 0, 0,  // mov rdi, kPage + 400h
-    0xb9, 0xb8, 0x0b, 0, 0,              // mov ecx, 3000
-    0xf3, 0xaa,                          // rep stosb
-    0x48, 0xbf, 0, 4, 3, 0, 0, 0, 0, 0,  // mov rdi, kPage + 400h
-    0xb9, 0xb8, 0x0b, 0, 0,              // mov ecx, 3000
-    0xf3, 0xa4,                          // rep movsb
-    0xeb, 0xfe,                          // jmp to itself
+    0xe8, 0xfb, 0xff, 0x01, 0,                 // call kPage
+    0x48, 0xbf, 0,    4,    3, 0, 0, 0, 0, 0,  // mov rdi, kPage + 400h
+    0xb9, 0xb8, 0x0b, 0,    0,                 // mov ecx, 3000
+    0xf3, 0xaa,                                // rep stosb
+    0x48, 0xbf, 0,    4,    3, 0, 0, 0, 0, 0,  // mov rdi, kPage + 400h
+    0xb9, 0xb8, 0x0b, 0,    0,                 // mov ecx, 3000
+    0xf3, 0xa4,                                // rep movsb
+    0xeb, 0xfe,                                // jmp to itself
 });
 constexpr u64 kRepeatingInstructions = 8;
 

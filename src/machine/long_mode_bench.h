@@ -15,8 +15,8 @@ inline constexpr u64 kCode = 0x10000;
 inline constexpr u64 kStack = 0x20000;
 inline constexpr u64 kApicPage = 0xfee00000;
 
-// `code` at kCode, privilege level 0, interrupts off. The first 2 MiB and the local APIC's registers are mapped
-// where they are.
+// `code` at kCode, privilege level 0, interrupts off. The first 2 MiB and the local APIC's registers are
+// mapped where they are.
 inline std::unique_ptr<Bench> long_mode(const MachineConfig& config, std::span<const u8> code) {
   std::unique_ptr<Bench> bench = empty(config);
   GuestMemory& memory = bench->machine->memory();

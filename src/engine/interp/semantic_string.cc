@@ -9,8 +9,8 @@ namespace {
 
 // Work done by one execution of a repeated instruction before timers and interrupts get their turn; a fixed
 // amount, so that instruction counts do not depend on when the host looks. An element that could be part of a
-// block is one unit, whether it was or not: that depends on what the engine keeps of the page. An element that
-// goes alone in any case (it may reach a device) costs what so many of a block do.
+// block is one unit, whether it was or not: that depends on what the engine keeps of the page. An element
+// that goes alone in any case (it may reach a device) costs what so many of a block do.
 constexpr u64 kMaxWork = 65536;
 constexpr u64 kSingleElementWork = 256;
 
