@@ -290,6 +290,7 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
     case ZYDIS_MNEMONIC_MASKMOVDQU:
     case ZYDIS_MNEMONIC_VMASKMOVDQU:
       latitude.has_two_pages = true;
+      latitude.has_partial_stores = true;
       [[fallthrough]];
     case ZYDIS_MNEMONIC_VMASKMOVPS:
     case ZYDIS_MNEMONIC_VMASKMOVPD:
