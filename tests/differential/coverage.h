@@ -7,6 +7,9 @@ namespace doppel::differential {
 
 enum class Offer : u8 { kNo, kYes };
 
+// The processor is AMD's or Hygon's.
+bool host_is_amd();
+
 // Whether doppel's CPU model has the instruction at all. Others are not forms.
 Offer offer_of(const Instruction& instruction);
 
@@ -31,6 +34,9 @@ struct FaultLatitude {
   // A page-crossing access whose pages both fault may report either; the order of faults within one class is
   // the processor's own. SDM 3A table 6-2.
   bool has_two_pages = false;
+  // #SS(0) or #GP(0): the operand may be neither canonical nor aligned, and which is reported is known of
+  // AMD's processors only.
+  bool has_open_refusal = false;
   bool has_partial_loads = false;  // general registers loaded before the fault may be changed
   bool has_mmx_entered = false;    // the x87 TOP and tags may already be those of MMX mode
   bool has_early_rip = false;      // this host reports the RIP of the instruction for a trap

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/interp/host_processor.h"
 #include "tests/differential/compare.h"
+#include "tests/differential/coverage.h"
 #include "tests/differential/decode.h"
 #include "tests/differential/engines.h"
 #include "tests/differential/layout.h"
