@@ -36,7 +36,7 @@ class Comparer {
 
   void run(const Mask& mask) {
     const bool is_open_order =
-        mask.latitude.has_open_read_order && is_access_fault(expected_) && is_access_fault(got_);
+        mask.latitude.has_two_reads && is_access_fault(expected_) && is_access_fault(got_);
     const bool is_open_refusal = mask.latitude.has_open_refusal && is_refused(expected_) && is_refused(got_);
     if (!is_open_order && !is_open_refusal)
       number("vector", static_cast<u64>(expected_.vector), static_cast<u64>(got_.vector));

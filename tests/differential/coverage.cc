@@ -284,7 +284,6 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
     case ZYDIS_MNEMONIC_CMPSD:
     case ZYDIS_MNEMONIC_CMPSQ:
       latitude.has_two_reads = true;
-      latitude.has_open_read_order = host_is_amd();
       break;
     case ZYDIS_MNEMONIC_FSTP:
       latitude.has_partial_stores = instruction.operands[0].size == 80;

@@ -27,10 +27,9 @@ struct FaultLatitude {
   bool has_partial_stores =
       false;  // several stores: those before the fault may be done; which byte faults first
   bool is_address_by_page = false;  // CR2 is any byte of the operand's part in the faulting page
-  bool has_two_reads = false;       // either operand may fault first: CR2 is not compared
-  // And with another exception: AMD's processors choose by element size and repetition. The order is left to
-  // the processor. SDM 3A table 6-2, APM 2 8.5.
-  bool has_open_read_order = false;
+  // Either of two operands may fault first: neither CR2 nor which of #PF, #GP and #SS is compared. The order
+  // is left to the processor (SDM 3A table 6-2, APM 2 8.5): AMD's choose by element size and repetition.
+  bool has_two_reads = false;
   // A page-crossing access whose pages both fault may report either; the order of faults within one class is
   // the processor's own. SDM 3A table 6-2.
   bool has_two_pages = false;
