@@ -143,7 +143,9 @@ bool prepare_operand(Interpreter& s, const Op& op, const BorrowedStub& stub, Ope
 bool finish_operand(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
   if (!stub.writes_memory || !memory.is_bounced) return true;
   if (stub.is_masked) return each_enabled<Part::kStore>(s, op, stub, memory.buffer);
-  return store_operand(s, op, stub, memory.buffer);
+  if (stub.x87_image == X87Image::kStore || is_in_parts(s, op, stub))
+    return store_operand(s, op, stub, memory.buffer);
+  return s.write_linear(memory.va, memory.buffer, stub.memory_size, s.access_mode);
 }
 
 bool probe_operand(Interpreter& s, const Op& op, const BorrowedStub& stub) {
