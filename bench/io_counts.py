@@ -15,7 +15,8 @@ SAMPLE = re.compile(r"^doppel_(\w+)_total\{(.*)\} ([\d.]+)$", re.MULTILINE)
 COPIED = re.compile(r"^virtio\S+_copied_bytes (\d+)$", re.MULTILINE)
 # The PCI functions' memory; only virtio devices have some here. Or the registers of a device without PCI.
 DOPPEL_REGISTERS = re.compile(r'bus="memory",device="(pci|virtio[^"]*)"')
-QEMU_REGISTERS = re.compile(r"^memory_region_ops_(?:read|write) .* name 'virtio-", re.MULTILINE)
+# The same there: registers, and the table of MSI-X, which is a region with a name of its own.
+QEMU_REGISTERS = re.compile(r"^memory_region_ops_(?:read|write) .* name '(?:virtio-|msix-)", re.MULTILINE)
 QEMU_NOTIFICATIONS = re.compile(r"^memory_region_ops_write .* name 'virtio-pci-notify", re.MULTILINE)
 QEMU_INTERRUPTS = re.compile(r"^virtio_notify ", re.MULTILINE)
 QEMU_EVENTS = ("memory_region_ops_read", "memory_region_ops_write", "virtio_notify")

@@ -5,8 +5,8 @@
 
 namespace doppel {
 
-Timer::Timer(TimerQueue& queue, std::function<void()> callback)
-    : queue_(queue), callback_(std::move(callback)) {
+Timer::Timer(TimerQueue& queue, std::function<void()> callback, TimerKind kind)
+    : queue_(queue), callback_(std::move(callback)), kind_(kind) {
   queue_.timers_.push_back(this);
 }
 
@@ -41,6 +41,17 @@ void TimerQueue::run_expired(Nanoseconds now) {
     timer->deadline_ = Timer::kNever;
     refresh();
     timer->callback_();
+  }
+}
+
+void TimerQueue::run_at_rest() {
+  const u64 end = next_order_;
+  // By position: callbacks may make timers.
+  for (std::size_t i = 0; i < timers_.size(); ++i) {
+    Timer& timer = *timers_[i];
+    if (timer.kind_ != TimerKind::kAtRest || !timer.is_armed() || timer.order_ >= end) continue;
+    timer.disarm();
+    timer.callback_();
   }
 }
 

@@ -11,11 +11,17 @@ namespace doppel {
 
 class TimerQueue;
 
+// When a timer fires.
+enum class TimerKind : u8 {
+  kExact,   // at its deadline
+  kAtRest,  // as soon as a vCPU has nothing to do, at its deadline at the latest: for work that was put off
+};
+
 // One timer of a device: armed with an absolute deadline, fires once, may be re-armed from its callback.
 // Owned by the device; must not outlive the queue.
 class Timer {
  public:
-  Timer(TimerQueue& queue, std::function<void()> callback);
+  Timer(TimerQueue& queue, std::function<void()> callback, TimerKind kind = TimerKind::kExact);
   ~Timer();
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
@@ -32,6 +38,7 @@ class Timer {
   friend class TimerQueue;
   TimerQueue& queue_;
   std::function<void()> callback_;
+  TimerKind kind_;
   Nanoseconds deadline_ = kNever;
   u64 order_ = 0;  // arming order, breaks ties between equal deadlines the same way in every run
 };
@@ -50,6 +57,8 @@ class TimerQueue {
 
   // Fires every timer whose deadline is at or before `now`, in deadline order.
   void run_expired(Nanoseconds now);
+  // A vCPU is about to rest: fires the timers of that kind, but those armed meanwhile.
+  void run_at_rest();
 
  private:
   friend class Timer;

@@ -57,6 +57,36 @@ TEST(TimerQueue, PutsATimerArmedAgainBehindItsEquals) {
   EXPECT_EQ(bench.fired, "ba");
 }
 
+TEST(TimerQueue, AtRestFiresTheTimersOfThatKindThatAreArmed) {
+  Bench bench;
+  Timer d(bench.queue, [&] { bench.fired += 'd'; }, TimerKind::kAtRest);
+  const Timer e(bench.queue, [&] { bench.fired += 'e'; }, TimerKind::kAtRest);
+  bench.a.arm(10ns);
+  d.arm(20ns);
+  bench.queue.run_at_rest();
+  EXPECT_EQ(bench.fired, "d");
+  bench.queue.run_at_rest();
+  EXPECT_EQ(bench.fired, "d");
+  EXPECT_EQ(bench.queue.next_deadline(), 10ns);
+}
+
+TEST(TimerQueue, AtRestATimerThatIsArmedMeanwhileWaitsForTheNextRest) {
+  Bench bench;
+  Timer d(bench.queue, [&] { bench.fired += 'd'; }, TimerKind::kAtRest);
+  Timer e(
+      bench.queue,
+      [&] {
+        bench.fired += 'e';
+        if (bench.fired.size() == 1) e.arm(20ns);
+      },
+      TimerKind::kAtRest);
+  e.arm(20ns);
+  bench.queue.run_at_rest();
+  EXPECT_EQ(bench.fired, "e");
+  bench.queue.run_expired(20ns);
+  EXPECT_EQ(bench.fired, "ee");
+}
+
 TEST(TimerQueue, FiresAtItsDeadlineAndNotBefore) {
   Bench bench;
   bench.a.arm(10ns);

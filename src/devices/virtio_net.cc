@@ -42,6 +42,7 @@ VirtioNet::VirtioNet(const VirtioNetSettings& settings, std::unique_ptr<NetBacke
       mac_(settings.mac),
       send_bucket_(settings.send_limit),
       receive_bucket_(settings.receive_limit),
+      interrupts_(timers),
       limit_timer_(timers, [this] { limits_passed(); }) {
   VERIFY(settings.queue_pairs >= 1 && settings.queue_pairs <= kMaxQueuePairs);
   queue_sizes_.push_back(kControlQueueSize);
@@ -99,6 +100,7 @@ void VirtioNet::read_config(u64 offset, std::span<u8> data) {
 void VirtioNet::activate(VirtioHost& host, u64 features) {
   host_ = &host;
   features_ = features;
+  interrupts_.start(host);
   queue_pairs_ = 1;  // 5.1.6.5.6: until the driver asks for more
   guest_offloads_ = features & kGuestOffloadBits;
   filter_.start(has(kControlReceive), has(kControlVlan));
@@ -109,7 +111,7 @@ void VirtioNet::deactivate() {
   host_ = nullptr;
   features_ = 0;
   is_announcing_ = false;
-  unannounced_ = 0;
+  interrupts_.stop();
   mac_ = settings_.mac;
   limit_timer_.disarm();
 }
@@ -163,6 +165,7 @@ void VirtioNet::visit_state(StateVisitor& visitor) {
   receive_bucket_.visit_state(visitor);
   visitor.end();
   visit_timer(visitor, "limit_timer", limit_timer_);
+  interrupts_.visit_state(visitor, settings_.queue_pairs);
   backend_->visit_state(visitor);
   if (!visitor.is_loading()) return;
   guest_offloads_ &= features_;

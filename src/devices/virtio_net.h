@@ -8,6 +8,7 @@
 #include "base/timer_queue.h"
 #include "base/token_bucket.h"
 #include "devices/flow_steering.h"
+#include "devices/net_interrupts.h"
 #include "devices/receive_filter.h"
 #include "devices/virtio_net_layout.h"
 #include "net/net_backend.h"
@@ -59,6 +60,7 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   void deactivate() override;
   void queue_notified(unsigned index) override;
   bool can_reset_queue() const override { return true; }
+  void queue_reset(unsigned index) override { interrupts_.forget(index); }
 
   // Asks the driver to tell the network where it now is (5.1.6.5.4): after a restore or a migration. True
   // when the driver knows how to.
@@ -113,10 +115,10 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   FlowSteering steering_;
   TokenBucket send_bucket_;
   TokenBucket receive_bucket_;
+  NetInterrupts interrupts_;
   Timer limit_timer_;                    // fires when a bucket has filled enough
   std::vector<DescriptorChain> chains_;  // buffers of the frame being received
   std::vector<UsedBuffer> used_;         // the same, filled
-  u32 unannounced_ = 0;  // a bit for each receive queue with frames the driver has not heard of
   NetCounters sent_;
   NetCounters received_;
   u64 copied_ = 0;  // bytes of frames, into the guest's buffers

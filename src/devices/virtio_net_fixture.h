@@ -25,6 +25,9 @@ class FakeNetBackend final : public NetBackend {
     std::string text;
     for (const iovec& piece : frame) text.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
     frames.push_back(std::move(text));
+    if (answer.empty()) return;
+    receiver_->receive(0, {}, answer);
+    receiver_->receive_done();
   }
   void receive_ready(unsigned) override { ++ready_calls; }
   u64 copied_bytes() const override { return copied; }
@@ -37,6 +40,7 @@ class FakeNetBackend final : public NetBackend {
   std::vector<unsigned> queues;
   std::vector<NetHeader> headers;
   std::vector<std::string> frames;
+  std::vector<u8> answer;  // to each frame, at once
   unsigned ready_calls = 0;
   u64 copied = 0;
 

@@ -249,6 +249,39 @@ TEST_P(VirtioNetTest, WhilePausedFramesWaitOutside) {
   EXPECT_TRUE(receive(frame(100)));
 }
 
+TEST_P(VirtioNetTest, OneQueueIsResetWhileTheOthersGoOn) {
+  ASSERT_TRUE(start());
+  ASSERT_TRUE(core_->has_ring_reset());
+  offer_buffer(200);
+  core_->reset_queue(0);
+  EXPECT_TRUE(receive(frame(100)));
+  EXPECT_EQ(card_->received().drops, 1u);
+  send({}, std::string(60, 'a'));
+  EXPECT_EQ(backend_->frames.size(), 1u);
+  EXPECT_TRUE(driver_->take(1));
+  driver_->setup_queue_again(0);
+  const TestPiece buffer = offer_buffer(200);
+  EXPECT_TRUE(receive(frame(100, 9)));
+  EXPECT_EQ(driver_->take(0)->written, 112u);
+  EXPECT_EQ(driver_->text(buffer.address + 12 + 6, 94), std::string(94, 9));
+  EXPECT_EQ(core_->broken_queues(), 0u);
+}
+
+TEST_P(VirtioNetTest, AQueueForSendingIsResetAlone) {
+  ASSERT_TRUE(start());
+  driver_->ring(1).add(
+      std::array{driver_->readable_value(NetHeader{}), driver_->readable(std::string(60, 'a'))});
+  core_->reset_queue(1);
+  core_->notify(1);
+  EXPECT_EQ(backend_->frames.size(), 0u);
+  offer_buffer(200);
+  EXPECT_TRUE(receive(frame(100)));
+  EXPECT_TRUE(driver_->take(0));
+  driver_->setup_queue_again(1);
+  send({}, std::string(60, 'b'));
+  EXPECT_EQ(backend_->frames, std::vector{std::string(60, 'b')});
+}
+
 INSTANTIATE_TEST_SUITE_P(Rings, VirtioNetTest, testing::Bool(),
                          [](const auto& info) { return info.param ? "Packed" : "Split"; });
 

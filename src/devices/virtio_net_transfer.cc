@@ -10,7 +10,7 @@ using namespace virtio_net;
 
 void VirtioNet::send_frames(unsigned pair) {
   VirtQueue& queue = host_->queue(2 * pair + 1);
-  bool has_used = false;
+  interrupts_.begin_sending();
   // The driver may add as fast as frames are sent: others must get their turn.
   for (unsigned budget = 2 * queue.size(); budget > 0; --budget) {
     const std::optional<DescriptorChain> chain = queue.pop();
@@ -21,10 +21,10 @@ void VirtioNet::send_frames(unsigned pair) {
     }
     send_frame(pair, *chain);
     queue.push(*chain, 0);
-    has_used = true;
+    interrupts_.sent(chain->readable_size());
     if (budget == 1) limit_timer_.arm(timers_.now());
   }
-  if (has_used) host_->notify_queue(2 * pair + 1);
+  interrupts_.end_sending(pair);
 }
 
 // Takes from a bucket, or has the timer come back when that will work.
@@ -99,6 +99,8 @@ bool VirtioNet::receive(unsigned queue_pair, const NetHeader& header, std::span<
   bool is_dropped = false;
   if (!collect_buffers(queue, sizeof(NetHeader) + frame.size(), is_dropped)) {
     received_.drops += is_dropped ? 1 : 0;
+    // The driver may have to take what is there to have room again.
+    interrupts_.announce_received();
     return is_dropped;
   }
   if (!wait_for(receive_bucket_, frame.size())) {
@@ -106,7 +108,7 @@ bool VirtioNet::receive(unsigned queue_pair, const NetHeader& header, std::span<
     return false;
   }
   fill_buffers(queue, header, frame);
-  unannounced_ |= u32{1} << (pair < queue_pairs_ ? pair : 0);
+  interrupts_.received(pair < queue_pairs_ ? pair : 0, frame.size());
   ++received_.frames;
   received_.bytes += frame.size();
   return true;
@@ -155,11 +157,6 @@ void VirtioNet::fill_buffers(VirtQueue& queue, NetHeader header, std::span<const
   queue.push_together(used_);
 }
 
-void VirtioNet::receive_done() {
-  if (host_ == nullptr) return;
-  for (; unannounced_ != 0; unannounced_ &= unannounced_ - 1) {
-    host_->notify_queue(2 * static_cast<unsigned>(__builtin_ctz(unannounced_)));
-  }
-}
+void VirtioNet::receive_done() { interrupts_.end_receiving(); }
 
 }  // namespace doppel

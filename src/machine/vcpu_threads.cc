@@ -79,6 +79,7 @@ void VcpuSet::run_cpu(MachineCpu& cpu) {
 void VcpuSet::sleep(MachineCpu& cpu, Lock& lock) {
   cpu.is_asleep = true;
   count_awake();
+  if (pauses_ == 0) timers_.run_at_rest();
   if (awake_ == 0 && when_halted_ == WhenHalted::kReturn) wait_once(cpu, lock);
   update_alarm();
   const Nanoseconds start = timers_.now();

@@ -14,6 +14,11 @@
 namespace doppel {
 namespace {
 
+// libslirp's TCP has no larger one.
+constexpr u64 kLargestWindow = 65535;
+// More bytes than acknowledgements are.
+constexpr u64 kLeastData = 512;
+
 in_addr address_of(u32 address) { return {htonl(address)}; }
 
 sockaddr_in socket_address(u32 address, u16 port) {
@@ -180,7 +185,9 @@ void UserNetwork::send(unsigned, const NetHeader& header, std::span<const iovec>
     LOG_GUEST("user network: checksum field outside the frame");
     return;
   }
+  delivered_ = 0;
   ::slirp_input(slirp_, outgoing_.data(), static_cast<int>(outgoing_.size()));
+  if (delivered_ >= kLeastData && delivered_ + limits_.mtu <= kLargestWindow) serve_sockets();
   if (receiver_ != nullptr) receiver_->receive_done();
   // It may have opened sockets to wait for.
   wake();
@@ -197,6 +204,22 @@ void UserNetwork::deliver(std::span<const u8> frame) {
   if (receiver_ == nullptr || frame.size() > kMaxFrameSize) return;
   const NetHeader header{.flags = guest_trusts_checksums_ ? NetHeader::kDataValid : u8(0)};
   backlog_.deliver(*receiver_, header, frame);
+  delivered_ += frame.size();
+}
+
+// What the event loop does in a turn, without waiting. Its own turn, if it is in one, has nothing left to do.
+void UserNetwork::serve_sockets() {
+  are_waits_current_ = false;
+  ready_.clear();
+  u32 timeout = 0;
+  waits_ = &ready_;
+  first_wait_ = 0;
+  ::slirp_pollfds_fill(slirp_, &timeout, Callbacks::add_wait, this);
+  waits_ = nullptr;
+  if (::poll(ready_.data(), ready_.size(), 0) <= 0) return;
+  results_ = ready_;
+  ::slirp_pollfds_poll(slirp_, 0, Callbacks::wait_result, this);
+  results_ = {};
 }
 
 void UserNetwork::wake() {
@@ -209,6 +232,7 @@ i64 UserNetwork::now_ms() { return inputs_.now().count() / 1'000'000; }
 
 int UserNetwork::prepare(std::vector<pollfd>& waits) {
   is_wake_pending_ = false;
+  are_waits_current_ = true;
   waits_ = &waits;
   first_wait_ = waits.size();
   u32 timeout = 1'000'000;
@@ -222,9 +246,11 @@ int UserNetwork::prepare(std::vector<pollfd>& waits) {
 }
 
 void UserNetwork::dispatch(std::span<const pollfd> waits) {
-  results_ = waits;
-  ::slirp_pollfds_poll(slirp_, 0, Callbacks::wait_result, this);
-  results_ = {};
+  if (are_waits_current_) {
+    results_ = waits;
+    ::slirp_pollfds_poll(slirp_, 0, Callbacks::wait_result, this);
+    results_ = {};
+  }
   run_timers();
   if (receiver_ != nullptr) receiver_->receive_done();
 }

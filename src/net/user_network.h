@@ -76,6 +76,7 @@ class UserNetwork final : public NetBackend, private Poller {
   i64 now_ms();
   void run_timers();
   void deliver(std::span<const u8> frame);
+  void serve_sockets();
   void wake();
 
   EventLoop& loop_;
@@ -85,6 +86,9 @@ class UserNetwork final : public NetBackend, private Poller {
   NetReceiver* receiver_ = nullptr;
   bool guest_trusts_checksums_ = false;  // received frames may be marked as valid
   bool is_wake_pending_ = false;         // the loop was woken and has not prepared since
+  bool are_waits_current_ = false;       // of the loop's turn: libslirp has not been asked again since
+  u64 delivered_ = 0;                    // bytes of frames to the guest, while one from it is sent
+  std::vector<pollfd> ready_;            // of serve_sockets()
   FrameBacklog backlog_;
   std::vector<u8> outgoing_;  // the frame being sent, in one piece
   u64 gathered_ = 0;          // bytes that were copied into it

@@ -68,6 +68,44 @@ std::vector<u8> udp_packet(u16 port, std::span<const u8> payload, NetHeader& hea
   return frame;
 }
 
+// A TCP segment to the gateway without data, its checksum left to the back end as `kTcpChecksum` says.
+struct TcpSegment {
+  u16 port;
+  u8 flags;
+  u32 sequence;
+  u32 acknowledged;
+  u16 window;
+};
+constexpr NetHeader kTcpChecksum = {
+    .flags = NetHeader::kNeedsChecksum, .checksum_start = 34, .checksum_offset = 16};
+constexpr u8 kSyn = 2;
+constexpr u8 kAck = 16;
+
+std::vector<u8> tcp_packet(const TcpSegment& segment) {
+  std::vector<u8> frame = ethernet(0x0800);
+  append(frame, 0x45000028, 4);
+  append(frame, 0x0001000040060000, 8);
+  append(frame, kGuest, 4);
+  append(frame, kGateway, 4);
+  const u16 ip_sum = static_cast<u16>(~ones_complement_sum(std::span(frame).subspan(14)));
+  frame[24] = static_cast<u8>(ip_sum >> 8);
+  frame[25] = static_cast<u8>(ip_sum);
+  std::vector<u8> pseudo;
+  append(pseudo, kGuest, 4);
+  append(pseudo, kGateway, 4);
+  append(pseudo, 6, 2);
+  append(pseudo, 20, 2);
+  append(frame, 4000, 2);
+  append(frame, segment.port, 2);
+  append(frame, segment.sequence, 4);
+  append(frame, segment.acknowledged, 4);
+  append(frame, 0x5000u | segment.flags, 2);
+  append(frame, segment.window, 2);
+  append(frame, ones_complement_sum(pseudo), 2);
+  append(frame, 0, 2);
+  return frame;
+}
+
 // A socket bound to a free port of 127.0.0.1.
 struct HostSocket {
   explicit HostSocket(int type) : fd(::socket(AF_INET, type, 0)) {
@@ -109,6 +147,23 @@ struct UserNetworkTest : NetFixture {
     send(*network, arp_request(kGateway));
     ASSERT_TRUE(wait_frames(receiver, 1));
     receiver.frames.clear();
+  }
+  // Bytes of TCP data that the guest got.
+  std::size_t received_data() {
+    std::size_t sum = 0;
+    for (const auto& frame : receiver.frames) {
+      if (word_at(frame, 12, 2) == 0x0800)
+        sum += word_at(frame, 16, 2) - 20 - 4 * (word_at(frame, 46, 1) >> 4);
+    }
+    return sum;
+  }
+  // The guest connects, with this window; the sequence number of the first byte that it will get.
+  u32 connect_guest(u16 port, u16 window) {
+    send(*network, tcp_packet({port, kSyn, 100, 0, window}), kTcpChecksum);
+    EXPECT_TRUE(wait_until(receiver, [&] { return frame_with(0x0800) < receiver.frames.size(); }));
+    const u32 first = word_at(receiver.frames[frame_with(0x0800)], 38, 4) + 1;
+    send(*network, tcp_packet({port, kAck, 101, first, window}), kTcpChecksum);
+    return first;
   }
   std::size_t frame_with(u16 type) {
     for (std::size_t i = 0; i < receiver.frames.size(); ++i) {
@@ -178,6 +233,22 @@ TEST_F(UserNetworkTest, MarksFramesAsValidOnlyForDriversThatAskedForIt) {
   network->configure({.offloads = {.checksum = true}});
   send(*network, arp_request(kGateway));
   EXPECT_EQ(receiver.headers.back().flags, NetHeader::kDataValid);
+}
+
+TEST_F(UserNetworkTest, WhatWaitsOutsideGoesWithTheRestOfWhatWasRead) {
+  ASSERT_TRUE(open());
+  announce_guest();
+  const HostSocket server(SOCK_STREAM);
+  ASSERT_EQ(::listen(server.fd.get(), 1), 0);
+  const u32 first = connect_guest(server.port, 2000);
+  const UniqueFd peer(::accept(server.fd.get(), nullptr, nullptr));
+  const std::vector<u8> data(5000);
+  ASSERT_EQ(::send(peer.get(), data.data(), 3000, 0), 3000);
+  ASSERT_TRUE(wait_until(receiver, [&] { return received_data() == 2000; }));
+  loop->stop();
+  ASSERT_EQ(::send(peer.get(), data.data(), 5000, 0), 5000);
+  send(*network, tcp_packet({server.port, kAck, 101, first + 2000, 60'000}), kTcpChecksum);
+  EXPECT_EQ(received_data(), 8000u);
 }
 
 TEST_F(UserNetworkTest, ForwardsAPortOfTheHost) {

@@ -15,10 +15,14 @@ namespace doppel {
 // Counts what reaches the driver. Owned by a test.
 class FakeVirtioInterrupts final : public VirtioInterrupts {
  public:
-  void queue_interrupt(unsigned) override { ++queue_interrupts; }
+  void queue_interrupt(unsigned queue) override {
+    ++queue_interrupts;
+    queues.push_back(queue);
+  }
   void config_interrupt() override { ++config_interrupts; }
   unsigned queue_interrupts = 0;
   unsigned config_interrupts = 0;
+  std::vector<unsigned> queues;  // that interrupted, in order
 };
 
 // Negotiates with a device through VirtioTransportCore and moves buffers. Rings and buffers come from guest
@@ -41,7 +45,7 @@ class TestDriver {
     if ((core_.status() & virtio_status::kFeaturesOk) == 0) return false;
     rings_.clear();
     for (unsigned index = 0; index < core_.queue_count(); ++index) {
-      add_ring(features, std::min(queue_size, core_.max_queue_size(index)));
+      rings_.push_back(make_ring(features, std::min(queue_size, core_.max_queue_size(index))));
       setup_queue(index);
     }
     core_.set_status(virtio_status::kDriverOk);
@@ -56,6 +60,13 @@ class TestDriver {
                                               .driver = ring.driver.value(),
                                               .device = ring.device.value()};
     core_.enable_queue(index);
+  }
+
+  // Sets up a queue that was reset, with an empty ring.
+  void setup_queue_again(unsigned index) {
+    const u64 features = core_.driver_features(0) | u64{core_.driver_features(1)} << 32;
+    rings_[index] = make_ring(features, rings_[index]->size());
+    setup_queue(index);
   }
 
   TestRing& ring(unsigned index) { return *rings_[index]; }
@@ -93,18 +104,19 @@ class TestDriver {
   std::string text(const TestPiece& piece) const { return text(piece.address, piece.length); }
 
  private:
-  void add_ring(u64 features, u16 size) {
+  std::unique_ptr<TestRing> make_ring(u64 features, u16 size) {
+    std::unique_ptr<TestRing> ring;
     if ((features & kVirtioFRingPacked) != 0) {
-      rings_.push_back(std::make_unique<TestPackedRing>(memory_, allocator_, size));
+      ring = std::make_unique<TestPackedRing>(memory_, allocator_, size);
     } else {
-      rings_.push_back(std::make_unique<TestSplitRing>(memory_, allocator_, size));
+      ring = std::make_unique<TestSplitRing>(memory_, allocator_, size);
     }
-    TestRing& ring = *rings_.back();
-    ring.has_event_index = (features & kVirtioFEventIndex) != 0;
-    for (const GuestPhys area : {ring.descriptors, ring.driver, ring.device}) {
+    ring->has_event_index = (features & kVirtioFEventIndex) != 0;
+    for (const GuestPhys area : {ring->descriptors, ring->driver, ring->device}) {
       const std::vector<u8> zeroes(4);
       memory_.write(area, zeroes);
     }
+    return ring;
   }
 
   GuestMemory& memory_;

@@ -49,6 +49,9 @@ class VirtioTransportCore final : public VirtioHost {
   void set_status(u8 value);
   u8 config_generation() const { return config_generation_; }
 
+  // The driver may reset single queues: VIRTIO_F_RING_RESET was negotiated.
+  bool has_ring_reset() const { return (accepted_ & kVirtioFRingReset) != 0; }
+
   void read_config(u64 offset, std::span<u8> data) { device_.read_config(offset, data); }
   void write_config(u64 offset, std::span<const u8> data) { device_.write_config(offset, data); }
 

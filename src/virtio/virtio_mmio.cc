@@ -152,7 +152,10 @@ void VirtioMmio::write_queue_register(u64 offset, u32 value) {
   if (offset == kQueueReady) {
     return (value & 1) != 0 ? core_.enable_queue(queue_select_) : core_.reset_queue(queue_select_);
   }
-  if (offset == kQueueReset && (value & 1) != 0) return core_.reset_queue(queue_select_);
+  if (offset == kQueueReset) {
+    if ((value & 1) != 0 && core_.has_ring_reset()) core_.reset_queue(queue_select_);
+    return;
+  }
   QueueRegisters* queue = core_.writable_queue_registers(queue_select_);
   if (queue == nullptr) return;
   switch (offset) {

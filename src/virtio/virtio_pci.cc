@@ -165,11 +165,18 @@ void VirtioPci::write_common_word(u64 offset, u16 value) {
       if (value == 1) core_.enable_queue(queue_select_);
       break;
     case offsetof(CommonConfig, queue_reset):
-      if (value == 1) core_.reset_queue(queue_select_);
+      if (value == 1) reset_queue();
       break;
     default:
       break;
   }
+}
+
+// 4.1.4.3: queue_reset and queue_enable read 0 as soon as it is over, which is at once.
+void VirtioPci::reset_queue() {
+  if (!core_.has_ring_reset() || queue_select_ >= core_.queue_count()) return;
+  core_.reset_queue(queue_select_);
+  queue_vectors_[queue_select_] = kNoVector;
 }
 
 void VirtioPci::write_queue_address(u64 offset, u32 value) {

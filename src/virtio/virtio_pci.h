@@ -69,6 +69,7 @@ class VirtioPci final : public Component, private BusDevice, private VirtioInter
   void read_common(u64 offset, std::span<u8> data);
   void write_common(u64 offset, unsigned size, u32 value);
   void write_common_word(u64 offset, u16 value);
+  void reset_queue();
   void write_queue_address(u64 offset, u32 value);
   void write_status(u8 value);
 

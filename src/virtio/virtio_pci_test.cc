@@ -194,5 +194,25 @@ TEST_F(Pci, StateSurvivesSaveAndLoad) {
   EXPECT_EQ(device_->waiting(), 1u);
 }
 
+TEST_F(Pci, AQueueIsResetByItsRegisterWhenThatWasNegotiated) {
+  ASSERT_TRUE(driver_->start(~kVirtioFRingPacked));
+  out(offsetof(CommonConfig, queue_select), 2, 1);
+  out(offsetof(CommonConfig, queue_msix_vector), 2, 1);
+  out(offsetof(CommonConfig, queue_reset), 2, 1);
+  EXPECT_EQ(in(offsetof(CommonConfig, queue_reset), 2), 0u);
+  EXPECT_EQ(in(offsetof(CommonConfig, queue_enable), 2), 0u);
+  EXPECT_EQ(in(offsetof(CommonConfig, queue_msix_vector), 2), 0xffffu);
+  EXPECT_EQ(in(offsetof(CommonConfig, queue_desc), 4), 0u);
+  out(offsetof(CommonConfig, queue_select), 2, 0);
+  EXPECT_EQ(in(offsetof(CommonConfig, queue_enable), 2), 1u);
+}
+
+TEST_F(Pci, QueueResetIsNoRegisterWhenItWasNotNegotiated) {
+  ASSERT_TRUE(driver_->start(~(kVirtioFRingPacked | kVirtioFRingReset)));
+  out(offsetof(CommonConfig, queue_select), 2, 1);
+  out(offsetof(CommonConfig, queue_reset), 2, 1);
+  EXPECT_EQ(in(offsetof(CommonConfig, queue_enable), 2), 1u);
+}
+
 }  // namespace
 }  // namespace doppel
