@@ -54,6 +54,7 @@ class CheckedCode final : public TranslatedCode {
   void add_metrics(MetricList& list) const override;
 
  private:
+  Outcome run_blocks(i64& budget);
   u64 interpret(u64 instructions);
   void expect(u64 instructions);
   void check(u64 executed, u64 instructions);
@@ -68,12 +69,23 @@ class CheckedCode final : public TranslatedCode {
   const std::atomic<i64>* attention_ = nullptr;
   std::unique_ptr<TouchedMemory> touched_;
   CpuState before_;
-  u64 reached_ = 0;  // instructions that the interpreter did
+  bool is_in_step_ = false;  // the reference's state is the vCPU's
+  u64 reached_ = 0;          // instructions that the interpreter did
   bool has_failed_ = false;
   Counts counts_;
 };
 
+// The reference may have to mark frames of code, and must not wait for this vCPU to take notice.
 TranslatedCode::Outcome CheckedCode::run(i64& budget) {
+  CodeFrames& code_frames = core_->memory.code_frames();
+  code_frames.leave(core_->mmu.code_user());
+  is_in_step_ = false;
+  const Outcome outcome = run_blocks(budget);
+  code_frames.enter(core_->mmu.code_user());
+  return outcome;
+}
+
+TranslatedCode::Outcome CheckedCode::run_blocks(i64& budget) {
   while (!has_failed_ && attention_->load(std::memory_order_relaxed) == 0) {
     const NextBlock block = code_->next_block();
     if (block.executed == 0) return Outcome::kInterpret;
@@ -90,19 +102,16 @@ TranslatedCode::Outcome CheckedCode::run(i64& budget) {
   return Outcome::kAttention;
 }
 
-// By the reference, from what `before_` says. It may have to mark frames of code, and must not wait for this
-// vCPU to take notice.
+// By the reference, from its state on. Then this vCPU takes notice of what frames of code it marked.
 u64 CheckedCode::interpret(u64 instructions) {
-  CodeFrames& code_frames = core_->memory.code_frames();
-  reference_->state() = before_;
-  code_frames.leave(core_->mmu.code_user());
   const u64 done = reference_->execute(instructions);
-  code_frames.enter(core_->mmu.code_user());
+  core_->memory.code_frames().handle_mail(core_->mmu.code_user());
   return done;
 }
 
 void CheckedCode::expect(u64 instructions) {
   before_ = core_->state;
+  if (!is_in_step_) reference_->state() = before_;
   touched_->begin();
   reached_ = interpret(instructions);
   touched_->set_aside();
@@ -112,16 +121,22 @@ void CheckedCode::check(u64 executed, u64 instructions) {
   ++counts_.blocks;
   counts_.instructions += executed;
   const bool is_whole = executed == instructions && reached_ == instructions;
-  if (is_whole && is_same(core_->state, reference_->state()) && touched_->is_as_expected()) return;
+  is_in_step_ = is_whole && is_same(core_->state, reference_->state());
+  if (is_in_step_ && touched_->is_as_expected()) return;
+  is_in_step_ = false;
   look_again(executed, instructions);
 }
 
-// Translated code did less, or something is different. The interpreter does exactly the same part.
+// Translated code did less, which the interpreter does again then, or something is different.
 void CheckedCode::look_again(u64 executed, u64 instructions) {
   ++counts_.repeated;
   touched_->rewind();
-  const u64 reached = interpret(executed);
-  touched_->set_aside();
+  u64 reached = reached_;
+  if (executed != instructions || reached_ != instructions) {
+    reference_->state() = before_;
+    reached = interpret(executed);
+    touched_->set_aside();
+  }
   const CpuState& state = core_->state;
   // Who looks for the next block walks to its page, and to the one behind it.
   reference_->walk_code(state.rip);
@@ -133,6 +148,7 @@ void CheckedCode::look_again(u64 executed, u64 instructions) {
     ++counts_.unchecked;
     return;
   }
+  if (reached == executed && is_same(state, reference_->state()) && touched_->differences(1).empty()) return;
   Mismatch mismatch{.cpu = config_.cpu,
                     .block = counts_.blocks,
                     .rip = before_.rip,

@@ -12,7 +12,7 @@ namespace doppel {
 
 struct CheckConfig {
   unsigned cpu = 0;  // for reports
-  // Gets one report, on the vCPU's thread; after that nothing is executed.
+  // Gets one report, on the vCPU's thread; after that nothing is executed, and the vCPU is to be kicked.
   std::function<void(const std::string& report)> on_mismatch;
 };
 

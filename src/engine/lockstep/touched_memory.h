@@ -43,9 +43,9 @@ class TouchedMemory final : public AccessObserver {
   void set_aside();
   bool is_as_expected() const;
 
-  // For a second look, when translated code is done with a part of the block: rewind() keeps what it left and
-  // restores what was there before; the interpreter does the same part, and set_aside() follows; then the
-  // interpreter walks to what translated code may have looked at without executing it; then bring_back().
+  // For a second look: rewind() keeps what translated code left and restores what was there before; if that
+  // was a part of the block, the interpreter does the same part, and set_aside() follows; then it walks to
+  // what translated code may have looked at without executing it; then bring_back().
   void rewind();
   void bring_back();
   // Where memory is not as expected then, at most `most` bytes. Accessed and dirty bits are right with those
