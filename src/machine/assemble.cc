@@ -1,6 +1,8 @@
 // Putting a machine together and loading its guest.
 #include <sched.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "boot/acpi_tables.h"
 #include "devices/port_map.h"
@@ -86,6 +88,10 @@ Result<EnginePlan> plan_engines_of(const MachineConfig& config) {
       inputs);
 }
 
+// Who decodes code is one of CodeFrames::kMaxUsers: a vCPU, its reference, and what it may change to.
+constexpr unsigned kMaxCheckedVcpus = 16;
+static_assert(3 * kMaxCheckedVcpus <= CodeFrames::kMaxUsers);
+
 // What memory holds must depend on the vCPU alone while it runs.
 Result<void> check_checking(const MachineConfig& config, const EnginePlan& engines) {
   if (!config.checks_translator) return {};
@@ -94,9 +100,13 @@ Result<void> check_checking(const MachineConfig& config, const EnginePlan& engin
                       "give --clock instructions, too");
   }
   if (engines.first != Engine::kJit) return fail_usage("--check-engine interp: give --engine jit, too");
-  if (config.cpus > kMaxVcpus / 2) {
-    return fail_usage("--check-engine interp: give at most {} CPUs, each needs a second interpreter",
-                      kMaxVcpus / 2);
+  if (config.cpus > kMaxCheckedVcpus) {
+    return fail_usage("--check-engine interp: give at most {} CPUs, as each needs a second interpreter",
+                      kMaxCheckedVcpus);
+  }
+  const auto is_share = [](const DeviceOption& device) { return device.option == "--share"; };
+  if (std::ranges::any_of(config.devices, is_share)) {
+    return fail_usage("--check-engine interp: --share lets another process change the guest's memory");
   }
   return {};
 }

@@ -189,6 +189,13 @@ TEST_F(Lockstep, StoreBesideItsPlaceIsReported) {
   EXPECT_THAT(report_of_run(1000), HasSubstr("memory at guest-physical 0x210c0: translated 05, interpreted 00"));
 }
 
+TEST_F(Lockstep, StoreAstrayIsReportedWithinManyBlocks) {
+  start(kReturned, [](Core& core) { ++*core.memory.host(GuestPhys(kData + 0xa00)); });
+  const std::string report = report_of_run(100'000);
+  EXPECT_THAT(report, HasSubstr("The interpreter touches nothing near what translated code wrote."));
+  EXPECT_THAT(report, HasSubstr("memory at guest-physical 0x21a00: translated"));
+}
+
 TEST_F(Lockstep, MissingDirtyBitIsReported) {
   start(kLeaf, [](Core& core) { *core.memory.host(GuestPhys(kDataEntry)) &= 0xbf; });
   EXPECT_THAT(report_of_run(1000), HasSubstr("memory at guest-physical 0x4108: translated 23, interpreted 63"));

@@ -6,12 +6,14 @@
 #include "base/verify.h"
 #include "engine/lockstep/report.h"
 #include "engine/lockstep/touched_memory.h"
+#include "engine/lockstep/writable_pages.h"
 
 namespace doppel {
 namespace lockstep {
 namespace {
 
-constexpr unsigned kMostBytes = 64;  // of memory in a report
+constexpr unsigned kMostBytes = 64;       // of memory in a report
+constexpr u64 kBlocksBetweenSweeps = 4093;  // see WritablePages
 
 constexpr MetricKind kChecks{"engine_checks", "What was compared of translated code."};
 
@@ -59,6 +61,8 @@ class CheckedCode final : public TranslatedCode {
   void expect(u64 instructions);
   void check(u64 executed, u64 instructions);
   void look_again(u64 executed, u64 instructions);
+  void look_for_strays(u64 executed, u64 instructions);
+  void report(Mismatch mismatch);
   std::string why_not_reached(u64 reached) const;
   bool could_not_follow() const;
 
@@ -68,6 +72,8 @@ class CheckedCode final : public TranslatedCode {
   Core* core_ = nullptr;
   const std::atomic<i64>* attention_ = nullptr;
   std::unique_ptr<TouchedMemory> touched_;
+  WritablePages writable_;
+  bool is_sweep_ = false;
   CpuState before_;
   bool is_in_step_ = false;  // the reference's state is the vCPU's
   u64 reached_ = 0;          // instructions that the interpreter did
@@ -115,11 +121,13 @@ void CheckedCode::expect(u64 instructions) {
   touched_->begin();
   reached_ = interpret(instructions);
   touched_->set_aside();
+  is_sweep_ = ++counts_.blocks % kBlocksBetweenSweeps == 0;
+  if (is_sweep_) writable_.remember(*core_);
 }
 
 void CheckedCode::check(u64 executed, u64 instructions) {
-  ++counts_.blocks;
   counts_.instructions += executed;
+  if (is_sweep_) look_for_strays(executed, instructions);
   const bool is_whole = executed == instructions && reached_ == instructions;
   is_in_step_ = is_whole && is_same(core_->state, reference_->state());
   if (is_in_step_ && touched_->is_as_expected()) return;
@@ -149,15 +157,27 @@ void CheckedCode::look_again(u64 executed, u64 instructions) {
     return;
   }
   if (reached == executed && is_same(state, reference_->state()) && touched_->differences(1).empty()) return;
-  Mismatch mismatch{.cpu = config_.cpu,
-                    .block = counts_.blocks,
-                    .rip = before_.rip,
-                    .instructions = instructions,
-                    .executed = executed,
-                    .why = reached == executed ? std::string() : why_not_reached(reached),
-                    .registers = register_differences(state, reference_->state()),
-                    .memory = touched_->differences(kMostBytes)};
-  if (mismatch.why.empty() && mismatch.registers.empty() && mismatch.memory.empty()) return;
+  report({.executed = executed,
+          .instructions = instructions,
+          .why = reached == executed ? std::string() : why_not_reached(reached),
+          .registers = register_differences(state, reference_->state()),
+          .memory = touched_->differences(kMostBytes)});
+}
+
+void CheckedCode::look_for_strays(u64 executed, u64 instructions) {
+  std::vector<ByteDifference> strays = writable_.strays(*touched_, kMostBytes);
+  if (strays.empty()) return;
+  report({.executed = executed,
+          .instructions = instructions,
+          .why = "The interpreter touches nothing near what translated code wrote.",
+          .memory = std::move(strays)});
+}
+
+void CheckedCode::report(Mismatch mismatch) {
+  if (has_failed_ || (mismatch.why.empty() && mismatch.registers.empty() && mismatch.memory.empty())) return;
+  mismatch.cpu = config_.cpu;
+  mismatch.block = counts_.blocks;
+  mismatch.rip = before_.rip;
   has_failed_ = true;
   config_.on_mismatch(report_of(mismatch, *core_));
 }

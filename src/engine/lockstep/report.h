@@ -16,11 +16,11 @@ struct Mismatch {
   unsigned cpu = 0;
   u64 block = 0;  // which one that the vCPU executes, from 1 on
   u64 rip = 0;
-  u64 instructions = 0;  // of the block
-  u64 executed = 0;      // of them, by translated code
-  std::string why;       // what is different but for registers and memory; may be empty
-  std::vector<RegisterDifference> registers;
-  std::vector<ByteDifference> memory;
+  u64 executed = 0;      // instructions, by translated code
+  u64 instructions = 0;  // of the whole block
+  std::string why = {};  // what there is to say of it but for registers and memory
+  std::vector<RegisterDifference> registers = {};
+  std::vector<ByteDifference> memory = {};
 };
 
 // `core` is of the vCPU, for the block's code.

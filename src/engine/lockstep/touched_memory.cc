@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 namespace doppel::lockstep {
 
@@ -88,6 +89,11 @@ bool TouchedMemory::is_as_expected() const {
     if (std::memcmp(piece.host, expected_of(piece).data(), kPieceBytes) != 0) return false;
   }
   return true;
+}
+
+bool TouchedMemory::has(GuestPhys address) const {
+  const std::span<const u64> known(addresses_.data(), count_);
+  return std::ranges::find(known, align_down(address.value(), kPieceBytes)) != known.end();
 }
 
 // What the interpreter set within the part is expected, so that nothing else makes a difference.

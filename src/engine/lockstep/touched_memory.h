@@ -42,6 +42,8 @@ class TouchedMemory final : public AccessObserver {
   // The interpreter is done: keeps what it left as what is expected.
   void set_aside();
   bool is_as_expected() const;
+  // Is the byte in a piece that is kept?
+  bool has(GuestPhys address) const;
 
   // For a second look: rewind() keeps what translated code left and restores what was there before; if that
   // was a part of the block, the interpreter does the same part, and set_aside() follows; then it walks to
