@@ -109,8 +109,8 @@ class Mmu {
   void set_code_user(CodeFrames::UserId user) { code_user_ = user; }
   CodeFrames::UserId code_user() const { return code_user_; }
 
-  // Data addresses mean what they mean to `leader`, and so do those of code; nothing is entered into any table.
-  // `observer` hears of updates that walks make to paging entries, which nobody else is told of.
+  // Data addresses mean what they mean to `leader`, and so do those of code; nothing is entered into any
+  // table. `observer` hears of updates that walks make to paging entries, which nobody else is told of.
   void follow(Mmu& leader, AccessObserver& observer) {
     leader_ = &leader;
     observer_ = &observer;

@@ -96,8 +96,9 @@ static_assert(3 * kMaxCheckedVcpus <= CodeFrames::kMaxUsers);
 Result<void> check_checking(const MachineConfig& config, const EnginePlan& engines) {
   if (!config.checks_translator) return {};
   if (config.clock != ClockSource::kInstructions) {
-    return fail_usage("--check-engine interp: blocks can be done again only while nothing else runs: "
-                      "give --clock instructions, too");
+    return fail_usage(
+        "--check-engine interp: blocks can be done again only while nothing else runs: "
+        "give --clock instructions, too");
   }
   if (engines.first != Engine::kJit) return fail_usage("--check-engine interp: give --engine jit, too");
   if (config.cpus > kMaxCheckedVcpus) {

@@ -82,12 +82,11 @@ class Lockstep : public testing::Test {
     std::unique_ptr<TranslatedCode> code =
         *create_translator({.features = cpuid->features(), .counts_instructions = true});
     code = std::make_unique<WrongCode>(std::move(code), rip, std::move(damage));
-    code = check_translated_code(
-        std::move(code), *create_interpreter_reference({*memory, platform, *cpuid}),
-        {.cpu = 3, .on_mismatch = [this](const std::string& text) {
-           reports.push_back(text);
-           vcpu->kick();
-         }});
+    code = check_translated_code(std::move(code), *create_interpreter_reference({*memory, platform, *cpuid}),
+                                 {.cpu = 3, .on_mismatch = [this](const std::string& text) {
+                                    reports.push_back(text);
+                                    vcpu->kick();
+                                  }});
     vcpu = *create_interpreter({*memory, platform, *cpuid}, std::move(code));
     CpuState state;
     state.cr0 = x86::kCr0Pg | x86::kCr0Pe | x86::kCr0Wp;
@@ -166,7 +165,8 @@ TEST_F(Lockstep, WrongFlagIsReported) {
 
 TEST_F(Lockstep, WrongTargetIsReported) {
   start(kReturned, [](Core& core) { core.state.rip = kLoop; });
-  EXPECT_THAT(report_of_run(1000), HasSubstr("rip: translated 0x0000000000010007, interpreted 0x0000000000010012"));
+  EXPECT_THAT(report_of_run(1000),
+              HasSubstr("rip: translated 0x0000000000010007, interpreted 0x0000000000010012"));
 }
 
 TEST_F(Lockstep, WrongVectorRegisterIsReported) {
@@ -181,12 +181,14 @@ TEST_F(Lockstep, WrongSystemRegisterIsReported) {
 
 TEST_F(Lockstep, WrongStoreIsReported) {
   start(kLeaf, [](Core& core) { *core.memory.host(GuestPhys(kData)) ^= 0xff; });
-  EXPECT_THAT(report_of_run(1000), HasSubstr("memory at guest-physical 0x21000: translated fe, interpreted 01"));
+  EXPECT_THAT(report_of_run(1000),
+              HasSubstr("memory at guest-physical 0x21000: translated fe, interpreted 01"));
 }
 
 TEST_F(Lockstep, StoreBesideItsPlaceIsReported) {
   start(kReturned, [](Core& core) { *core.memory.host(GuestPhys(kData + 0xc0)) = 5; });
-  EXPECT_THAT(report_of_run(1000), HasSubstr("memory at guest-physical 0x210c0: translated 05, interpreted 00"));
+  EXPECT_THAT(report_of_run(1000),
+              HasSubstr("memory at guest-physical 0x210c0: translated 05, interpreted 00"));
 }
 
 TEST_F(Lockstep, StoreAstrayIsReportedWithinManyBlocks) {
@@ -198,7 +200,8 @@ TEST_F(Lockstep, StoreAstrayIsReportedWithinManyBlocks) {
 
 TEST_F(Lockstep, MissingDirtyBitIsReported) {
   start(kLeaf, [](Core& core) { *core.memory.host(GuestPhys(kDataEntry)) &= 0xbf; });
-  EXPECT_THAT(report_of_run(1000), HasSubstr("memory at guest-physical 0x4108: translated 23, interpreted 63"));
+  EXPECT_THAT(report_of_run(1000),
+              HasSubstr("memory at guest-physical 0x4108: translated 23, interpreted 63"));
 }
 
 TEST_F(Lockstep, NothingRunsAfterAReport) {
@@ -234,7 +237,8 @@ TEST_F(Lockstep, PageFaultsAreTheOwners) {
 
 TEST_F(Lockstep, CodeThatChangesItselfPasses) {
   // inc rax; inc byte [10006h]: the immediate of add ecx, imm; jmp back
-  place(std::to_array<u8>({0x48, 0xff, 0xc0, 0x90, 0x83, 0xc1, 0x01, 0xfe, 0x05, 0xf9, 0xff, 0xff, 0xff, 0xeb, 0xf1}));
+  place(std::to_array<u8>(
+      {0x48, 0xff, 0xc0, 0x90, 0x83, 0xc1, 0x01, 0xfe, 0x05, 0xf9, 0xff, 0xff, 0xff, 0xeb, 0xf1}));
   start();
   EXPECT_EQ(report_of_run(4 * 100), "");
   CpuState state;
@@ -244,7 +248,8 @@ TEST_F(Lockstep, CodeThatChangesItselfPasses) {
 
 TEST_F(Lockstep, RepeatedInstructionsOverManyPagesPass) {
   // cld; mov edi, 40000h; mov ecx, 30000h; rep stosb; jmp back
-  place(std::to_array<u8>({0xfc, 0xbf, 0x00, 0x00, 0x04, 0x00, 0xb9, 0x00, 0x00, 0x03, 0x00, 0xf3, 0xaa, 0xeb, 0xf1}));
+  place(std::to_array<u8>(
+      {0xfc, 0xbf, 0x00, 0x00, 0x04, 0x00, 0xb9, 0x00, 0x00, 0x03, 0x00, 0xf3, 0xaa, 0xeb, 0xf1}));
   start();
   EXPECT_EQ(report_of_run(500), "");
 }

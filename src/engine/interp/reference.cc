@@ -59,11 +59,9 @@ class Nowhere final : public CpuPlatform {
 class InterpreterReference final : public InstructionReference {
  public:
   InterpreterReference(const InterpreterConfig& config, BorrowedCode borrowed)
-      : interpreter_({.memory = config.memory,
-                      .platform = nowhere_,
-                      .cpuid = config.cpuid,
-                      .apic_id = config.apic_id},
-                     std::move(borrowed), nullptr) {}
+      : interpreter_(
+            {.memory = config.memory, .platform = nowhere_, .cpuid = config.cpuid, .apic_id = config.apic_id},
+            std::move(borrowed), nullptr) {}
   void follow(Core& leader, AccessObserver& observer) override {
     interpreter_.observer = &observer;
     interpreter_.mmu.follow(leader.mmu, observer);

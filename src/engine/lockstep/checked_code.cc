@@ -12,7 +12,7 @@ namespace doppel {
 namespace lockstep {
 namespace {
 
-constexpr unsigned kMostBytes = 64;       // of memory in a report
+constexpr unsigned kMostBytes = 64;         // of memory in a report
 constexpr u64 kBlocksBetweenSweeps = 4093;  // see WritablePages
 
 constexpr MetricKind kChecks{"engine_checks", "What was compared of translated code."};
@@ -26,7 +26,8 @@ struct Counts {
 
 // Everything but padding, which both copy alike: a difference is looked at again by name.
 bool is_same(const CpuState& left, const CpuState& right) {
-  return std::memcmp(static_cast<const void*>(&left), static_cast<const void*>(&right), sizeof(CpuState)) == 0;
+  return std::memcmp(static_cast<const void*>(&left), static_cast<const void*>(&right), sizeof(CpuState)) ==
+         0;
 }
 
 class CheckedCode final : public TranslatedCode {

@@ -48,7 +48,8 @@ std::string code_lines(const Mismatch& mismatch, Core& core) {
 
 std::string report_of(const Mismatch& mismatch, Core& core) {
   std::string text = fmt::format(
-      "engine check: vCPU {}, block {}: translated code and the interpreter disagree on the {} instructions at "
+      "engine check: vCPU {}, block {}: translated code and the interpreter disagree on the {} instructions "
+      "at "
       "{:#x}\n",
       mismatch.cpu, mismatch.block, mismatch.instructions, mismatch.rip);
   text += code_lines(mismatch, core);

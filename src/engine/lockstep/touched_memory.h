@@ -68,14 +68,16 @@ class TouchedMemory final : public AccessObserver {
     u64 entry;
     u64 bits;
   };
-  const Bytes& expected_of(const Piece& piece) const { return piece.is_written ? piece.expected : piece.before; }
+  const Bytes& expected_of(const Piece& piece) const {
+    return piece.is_written ? piece.expected : piece.before;
+  }
   bool is_optional(u64 address, u8 translated, u8 expected) const;
 
   GuestMemory& memory_;
   std::unique_ptr<Piece[]> pieces_;
   std::array<u64, kMaxPieces> addresses_ = {};  // of the pieces
   unsigned count_ = 0;
-  unsigned rewound_ = 0;  // pieces that rewind() knew
+  unsigned rewound_ = 0;         // pieces that rewind() knew
   std::vector<Update> updates_;  // by all page walks since begin()
   Refusal refusal_ = Refusal::kNone;
 };
