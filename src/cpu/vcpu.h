@@ -55,7 +55,8 @@ class Vcpu {
   // False: run() comes back only when kicked or halted, whatever the limit says.
   virtual bool runs_in_slices() const { return true; }
 
-  // Makes run() return at the next trace boundary.
+  // Makes run() return at the next trace boundary; from within an access of this vCPU, behind the
+  // instruction.
   virtual void kick() = 0;
   // The platform's has_interrupt() may have become true: poll it at the next opportunity.
   virtual void notify_interrupt() = 0;

@@ -9,8 +9,7 @@
 #include <set>
 #include <thread>
 
-#include "cpu/flat_segment.h"
-#include "machine/machine_bench.h"
+#include "machine/long_mode_bench.h"
 
 namespace doppel {
 namespace {
@@ -18,9 +17,6 @@ namespace {
 using namespace machine_test;
 
 constexpr u64 kNoLimit = ~u64{0};
-constexpr u64 kTables = 0x1000;
-constexpr u64 kCode = 0x10000;
-constexpr u64 kStack = 0x20000;
 constexpr u64 kTable = 0x21000;
 constexpr u64 kShared = 0x22000;  // a byte that ends the guest, then the number of finished rounds
 constexpr u64 kRounds = kShared + 8;
@@ -71,29 +67,12 @@ MachineConfig config_with(EngineChoice engine, ClockSource clock, unsigned cpus 
   return config;
 }
 
-// A machine about to run the guest in long mode, the first 2 MiB mapped where they are.
+// A machine about to run the guest.
 std::unique_ptr<Bench> hashing_machine(const MachineConfig& config) {
-  std::unique_ptr<Bench> bench = empty(config);
-  GuestMemory& memory = bench->machine->memory();
-  memory.write_value(GuestPhys(kTables), u64{kTables + 0x1000} | 3);
-  memory.write_value(GuestPhys(kTables + 0x1000), u64{kTables + 0x2000} | 3);
-  memory.write_value(GuestPhys(kTables + 0x2000), u64{0x83});
-  EXPECT_TRUE(memory.write(GuestPhys(kCode), kHashingGuest));
-  CpuState state;
-  bench->machine->vcpu().save(state);
-  state.cr0 = x86::kCr0Pg | x86::kCr0Pe | x86::kCr0Wp;
-  state.cr3 = kTables;
-  state.cr4 = x86::kCr4Pae;
-  state.efer = x86::kEferLme | x86::kEferLma | x86::kEferNxe;
-  state.segments[x86::kCs] = flat_code_segment(8, 0, true);
-  for (const unsigned segment : {x86::kSs, x86::kDs, x86::kEs})
-    state.segments[segment] = flat_data_segment(16, 0);
-  state.rip = kCode;
-  state.gpr[x86::kRsp] = kStack;
-  state.gpr[x86::kRbx] = kTable;
-  state.gpr[x86::kRsi] = kShared;
-  state.gpr[x86::kRdi] = expected_hash();
-  bench->machine->vcpu().load(state);
+  std::unique_ptr<Bench> bench = long_mode(config, kHashingGuest);
+  set_register(*bench, x86::kRbx, kTable);
+  set_register(*bench, x86::kRsi, kShared);
+  set_register(*bench, x86::kRdi, expected_hash());
   return bench;
 }
 

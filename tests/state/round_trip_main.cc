@@ -2,9 +2,9 @@
 // and compares; with the instruction clock both then run on and are compared again.
 //
 // Keys: kernel, initrd, cmdline, cpus, clock (host or instructions), until (the text), more (instructions),
-// step (instructions between comparisons), copy (a file that the second machine gets its own copy of); what
-// begins with "--" is a device. In a device's value "@" is nothing for the first machine and ".copy" for the
-// second.
+// step (instructions between comparisons), copy (a file that the second machine gets its own copy of), engine
+// and copy-engine (interp or jit) of the two machines; what begins with "--" is a device. In a device's value
+// "@" is nothing for the first machine and ".copy" for the second.
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "machine/engine_choice.h"
 #include "machine/machine.h"
 #include "state/state_buffer.h"
 #include "state/state_digest.h"
@@ -49,7 +50,19 @@ struct Plan {
   u64 more = 0;
   u64 step = 5'000'000;
   std::vector<std::string> copies;
+  EngineChoice copy_engine = EngineChoice::kInterp;
 };
+
+[[noreturn]] void give_up(const std::string& why) {
+  std::fprintf(stderr, "state_round_trip: %s\n", why.c_str());
+  std::exit(1);
+}
+
+EngineChoice engine_named(const std::string& name) {
+  const auto engine = parse_engine(name);
+  if (!engine) give_up(engine.error().message);
+  return *engine;
+}
 
 bool read_option(Plan& plan, const std::string& key, const std::string& value) {
   if (key == "kernel") {
@@ -62,6 +75,10 @@ bool read_option(Plan& plan, const std::string& key, const std::string& value) {
     plan.config.cpus = static_cast<unsigned>(std::strtoul(value.c_str(), nullptr, 10));
   } else if (key == "clock") {
     plan.config.clock = value == "host" ? ClockSource::kHost : ClockSource::kInstructions;
+  } else if (key == "engine") {
+    plan.config.engine = engine_named(value);
+  } else if (key == "copy-engine") {
+    plan.copy_engine = engine_named(value);
   } else if (key == "until") {
     plan.until = value;
   } else if (key == "more") {
@@ -80,17 +97,11 @@ bool read_option(Plan& plan, const std::string& key, const std::string& value) {
 
 MachineConfig config_for(const Plan& plan, const std::string& mark) {
   MachineConfig config = plan.config;
-  config.engine = EngineChoice::kInterp;
   for (DeviceOption& device : config.devices) {
     const std::size_t at = device.value.find('@');
     if (at != std::string::npos) device.value.replace(at, 1, mark);
   }
   return config;
-}
-
-[[noreturn]] void give_up(const std::string& why) {
-  std::fprintf(stderr, "state_round_trip: %s\n", why.c_str());
-  std::exit(1);
 }
 
 std::string text_of(Machine& machine) {
@@ -132,7 +143,9 @@ int round_trip(const Plan& plan) {
   if (plan.config.clock == ClockSource::kHost) ::usleep(300'000);
   for (const std::string& file : plan.copies) std::filesystem::copy_file(file, file + ".copy");
   Console silent("");
-  auto copy = Machine::create_empty(config_for(plan, ".copy"), silent);
+  MachineConfig copy_config = config_for(plan, ".copy");
+  copy_config.engine = plan.copy_engine;
+  auto copy = Machine::create_empty(copy_config, silent);
   if (!copy) give_up(copy.error().message);
   const std::vector<u8> state = saved_state(**original);
   StateLoader loader(state);
@@ -155,6 +168,7 @@ int round_trip(const Plan& plan) {
 
 int main(int argc, char** argv) {
   doppel::Plan plan;
+  plan.config.engine = doppel::EngineChoice::kInterp;
   for (int i = 1; i + 1 < argc; i += 2) {
     if (!doppel::read_option(plan, argv[i], argv[i + 1]))
       doppel::give_up(std::string("unknown key ") + argv[i]);

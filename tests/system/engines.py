@@ -5,18 +5,34 @@ import tempfile
 from pathlib import Path
 
 import counters
+import overlay
 from doppel import expect, expect_output
 
 INSTRUCTIONS = 150_000_013  # into the middle of the kernel's start
+DEVICE_INSTRUCTIONS = 20_000_000_000  # to the end
 KERNEL_TEXT = 0xffffffff81000000
-COUNTED = ("--clock", "instructions", "--max-instructions", INSTRUCTIONS, "--print-hash")
+DEVICE_MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_rng", "virtio_balloon", "virtio_console")
+# Interrupts on all CPUs, and memory whose pages were code before.
+USE_DEVICES = """
+dd if=/dev/hwrng of=/dev/null bs=16 count=4 2>/dev/null && echo hello >/dev/hvc0 
+for i in 0 1 2 3; do
+  for round in 1 2 3; do
+    dd if=/dev/zero of=/dev/vda bs=4096 count=8 seek=$((i * 100)) oflag=direct 2>/dev/null
+    seq 1 1000 | sort -rn | md5sum
+  done &
+done
+wait
+echo devices-done
+"""
 
 
-def state_hash(doppel, *options, cpus=1):
-    """The hash of the machine's state after so many instructions of Linux."""
-    outcome = doppel.boot(*COUNTED, *options, cpus=cpus)
+def state_hash(doppel, *options, count=INSTRUCTIONS, text="", **boot):
+    """The hash of the machine's state after so many instructions of Linux, which has printed `text`."""
+    counted = ("--clock", "instructions", "--max-instructions", count, "--print-hash")
+    outcome = doppel.boot(*counted, *options, **boot)
     found = re.search(r"state hash ([0-9a-f]{16})", outcome.out)
     expect(outcome.status == 0 and found is not None, f"no hash: {outcome.err[-200:]!r}")
+    expect_output(outcome, text)
     return found[1]
 
 
@@ -27,6 +43,29 @@ def engines_agree(doppel):
         for options in (("--engine", "jit"), ("--engine", "auto"), ("--switch-every", "7")):
             found = state_hash(doppel, *options, cpus=cpus)
             expect(found == interpreted, f"{' '.join(options)} on {cpus} CPUs: {found} instead of {interpreted}")
+
+
+def engines_agree_about_devices(doppel):
+    """So they do with four CPUs that use a disk, the entropy device, the balloon and the virtio console."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = overlay.initrd(folder, DEVICE_MODULES, USE_DEVICES)
+
+        def found(*options):
+            """The hash, with an empty disk."""
+            disk = Path(folder) / "disk"
+            disk.unlink(missing_ok=True)
+            with disk.open("wb") as file:
+                file.truncate(16 << 20)
+            return state_hash(doppel, *options, "--disk", f"{disk},iops=400,ring=packed,queues=2", "--rng",
+                              "on,transport=mmio", "--balloon", "16M,transport=mmio,ring=packed", "--console", "none",
+                              count=DEVICE_INSTRUCTIONS, text="devices-done", image=image, words="doppel.exec=test",
+                              cpus=4, limit=300)
+
+        interpreted = found("--engine", "interp")
+        translated = found("--engine", "jit")
+        expect(translated == interpreted, f"translated {translated} instead of {interpreted}")
+        changing = found("--switch-every", "50")
+        expect(changing == interpreted, f"changing engines {changing} instead of {interpreted}")
 
 
 def engines_change_during_a_boot(doppel):
@@ -66,4 +105,4 @@ def observers_see_a_boot(doppel):
         expect(counters.total(samples, "translator_interpreted", 'instruction="cpuid"') > 100, "no CPUID was interpreted")
 
 
-TESTS = (engines_agree, engines_change_during_a_boot, observers_see_a_boot)
+TESTS = (engines_agree, engines_agree_about_devices, engines_change_during_a_boot, observers_see_a_boot)

@@ -25,8 +25,10 @@ def boot(doppel, image, net, words="doppel.exec=test", cpus=1):
                        cpus=cpus, limit=300)
 
 
-def record_and_replay(doppel, cpus, keys=""):
-    """DHCP, ping and a download while recording; then twice from the recording, with no server any more."""
+def record_and_replay(doppel, cpus, keys="", replayers=()):
+    """DHCP, ping and a download while recording; then from the recording, with no server any more: twice on the same
+    engine, or once on each of `replayers`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "recording"
         with web_server() as web:
@@ -37,8 +39,8 @@ def record_and_replay(doppel, cpus, keys=""):
         expect_output(first, DONE)
         expect_output(first, hashlib.md5(PAYLOAD).hexdigest())
         expect(recording.stat().st_size > len(PAYLOAD), "the download is not in the recording")
-        for number in (1, 2):
-            again = boot(doppel, image, f"replay{keys},file={recording}", cpus=cpus)
+        for number, replayer in enumerate(replayers or (doppel, doppel), 1):
+            again = boot(replayer, image, f"replay{keys},file={recording}", cpus=cpus)
             expect(again.status == first.status, f"replay {number}: status {again.status}: {again.err[-300:]}")
             expect(again.out == first.out, f"replay {number} prints something else")
             expect(state_hash(again) == state_hash(first), f"replay {number} has another hash")
@@ -52,6 +54,16 @@ def replays_are_equal(doppel):
 def replays_are_equal_with_four_cpus(doppel):
     """Four CPUs in turns, the packed ring and several queues."""
     record_and_replay(doppel, 4, ",ring=packed,queues=2")
+
+
+def translator_recordings_replay_in_the_interpreter(doppel):
+    """Four CPUs; what an engine keeps of the guest's code is no part of a recording."""
+    record_and_replay(doppel.on("jit"), 4, ",queues=2", (doppel.on("interp"),))
+
+
+def interpreter_recordings_replay_in_the_translator(doppel):
+    """The other way round, and with the default engine."""
+    record_and_replay(doppel.on("interp"), 4, ",transport=mmio,ring=packed", (doppel.on("jit"), doppel.on("auto")))
 
 
 def divergence_is_reported(doppel):
@@ -79,4 +91,5 @@ def live_networks_are_refused(doppel):
         expect(refused.status == 1 and "no recording" in refused.err, refused.err)
 
 
-TESTS = (replays_are_equal, replays_are_equal_with_four_cpus, divergence_is_reported, live_networks_are_refused)
+TESTS = (replays_are_equal, replays_are_equal_with_four_cpus, translator_recordings_replay_in_the_interpreter,
+         interpreter_recordings_replay_in_the_translator, divergence_is_reported, live_networks_are_refused)

@@ -36,10 +36,11 @@ def program(doppel):
     return found
 
 
-def round_trip(doppel, clock, image, devices, words="", more=MORE, copies=()):
-    """Runs the program; its output."""
+def round_trip(doppel, clock, image, devices, words="", engines=("interp", "interp"), copies=()):
+    """Runs the program with two machines on these engines; its output."""
     command = [program(doppel), "kernel", GUEST / "vmlinuz", "initrd", image, "cmdline",
-               f"{CMDLINE} doppel.exec=test {words}".strip(), "cpus", 4, "clock", clock, "until", "state-now", "more", more]
+               f"{CMDLINE} doppel.exec=test {words}".strip(), "cpus", 4, "clock", clock, "until", "state-now", "more", MORE,
+               "engine", engines[0], "copy-engine", engines[1]]
     for path in copies:
         command += ["copy", path]
     for option, value in devices:
@@ -68,37 +69,38 @@ def expect_used(out):
     expect(in_flight and int(in_flight[0]) >= 3, f"requests in flight: {in_flight}")
 
 
-def instruction_clock(doppel, words):
-    """The network is a recording of the same guest: live ones, vsock and shares are refused with this clock."""
+def instruction_clock(doppel, recorder, engines, words):
+    """The network is a recording of the same guest: live ones, vsock and shares are refused with this clock. It was
+    made on the engine `recorder`, and the two machines run on others.
+    """
     with tempfile.TemporaryDirectory() as folder:
         image = overlay.initrd(folder, MODULES, DHCP + USE + WRITE + GO_ON)
         recording = Path(folder) / "recording"
         mac = "mac=52:54:00:12:34:56,transport=mmio"
         _, devices = all_devices(folder, f"user,record={recording},{mac}")
         plain = [word.replace("@", "") for pair in devices for word in pair]
-        # The engine of the program that replays it.
-        doppel.boot("--engine", "interp", "--clock", "instructions", *plain, "--exit-on", "gone-on 60", image=image,
+        doppel.boot("--engine", recorder, "--clock", "instructions", *plain, "--exit-on", "gone-on 60", image=image,
                     words=f"doppel.exec=test {words}".strip(), cpus=4, limit=200)
         disk, devices = all_devices(folder, f"replay,file={recording},{mac}")  # the disk anew
-        out = round_trip(doppel, "instructions", image, devices, words, copies=(disk,))
+        out = round_trip(doppel, "instructions", image, devices, words, engines, copies=(disk,))
     expect_used(out)
     expect("hashes after running on" in out, "the machines did not run on")
     return out
 
 
 def every_device_round_trips(doppel):
-    """With the local APICs' timers."""
-    instruction_clock(doppel, "")
+    """With the local APICs' timers. What the translator recorded and the interpreter replays goes on in the translator."""
+    instruction_clock(doppel, "jit", ("interp", "jit"), "")
 
 
 def armed_hpet_round_trips(doppel):
-    """With the HPET as the source of ticks, and the RTC's alarm set."""
-    instruction_clock(doppel, "nolapic_timer clocksource=hpet")
+    """With the HPET as the source of ticks, and the RTC's alarm set. The engines the other way round."""
+    instruction_clock(doppel, "interp", ("jit", "interp"), "nolapic_timer clocksource=hpet")
 
 
 def armed_pit_round_trips(doppel):
     """With the PIT as the source of ticks."""
-    instruction_clock(doppel, "nolapic_timer hpet=disable clocksource=acpi_pm")
+    instruction_clock(doppel, "jit", ("interp", "interp"), "nolapic_timer hpet=disable clocksource=acpi_pm")
 
 
 def host_clock_round_trips(doppel):

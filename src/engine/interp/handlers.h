@@ -131,11 +131,14 @@ u8* update_pointer(Interpreter* s, u64 va, unsigned size);
 // Linear address of a memory operand of any kind.
 bool operand_address(Interpreter* s, const Op* op, u64 base, unsigned size, bool is_write, u64& va);
 
-// A store may have hit the code being executed; then the rest of the trace is stale.
-#define NEXT_AFTER_SLOW_STORE()                        \
-  do {                                                 \
-    if (s->trace_was_invalidated()) GOTO(leave_after); \
-    NEXT();                                            \
+// Behind an access that took the slow path. A store may have hit the code being executed; then the rest of
+// the trace is stale. And a device may have raised an interrupt or want the slice to end: both come right
+// behind the instruction, wherever traces end, so that every engine sees them at the same one.
+#define NEXT_AFTER_SLOW_ACCESS()                                                                      \
+  do {                                                                                                \
+    if (s->trace_was_invalidated() || s->attention.load(std::memory_order_relaxed) != 0) [[unlikely]] \
+      GOTO(leave_after);                                                                              \
+    NEXT();                                                                                           \
   } while (false)
 
 // --- Arithmetic with flag capture: the host's own instruction, then LAHF and SETO.

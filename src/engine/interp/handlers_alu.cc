@@ -37,7 +37,10 @@ void INTERP_CALL alu_reg_mem(Interpreter* s, const Op* op, u64 flags, u64 base) 
   }
   const T result = alu<kOperation, T>(get<T>(s, op->destination), operand, flags);
   if constexpr (writes_result(kOperation)) set<T>(s, op->destination, result);
-  NEXT();
+  if constexpr (std::is_same_v<A, Any>)
+    NEXT_AFTER_SLOW_ACCESS();
+  else
+    NEXT();
 }
 
 // The second operand of a memory-destination form.
@@ -63,14 +66,17 @@ void INTERP_CALL alu_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
       value = load_host<T>(host);
     }
     alu<kOperation, T>(value, operand, flags);
-    NEXT();
+    if constexpr (std::is_same_v<A, Any>)
+      NEXT_AFTER_SLOW_ACCESS();
+    else
+      NEXT();
   } else if constexpr (std::is_same_v<A, Any>) {
     T value;
     u64 va;
     if (!slow_load_for_update(s, op, base, &value, sizeof(T), va)) GOTO(leave_faulted);
     value = alu<kOperation, T>(value, operand, flags);
     if (!slow_store_at(s, op, va, &value, sizeof(T))) GOTO(leave_faulted);
-    NEXT_AFTER_SLOW_STORE();
+    NEXT_AFTER_SLOW_ACCESS();
   } else {
     u8* host = lookup_write<T>(s, A::of(s, op, base));
     if (host == nullptr) [[unlikely]]
@@ -120,7 +126,7 @@ void INTERP_CALL alu_locked(Interpreter* s, const Op* op, u64 flags, u64 base) {
     NEXT();
   }
   if (!slow_locked_alu<kOperation, T>(s, va, operand, flags)) GOTO(leave_faulted);
-  NEXT_AFTER_SLOW_STORE();
+  NEXT_AFTER_SLOW_ACCESS();
 }
 
 template <Unary kOperation, class T>
@@ -152,7 +158,7 @@ void INTERP_CALL unary_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
     if (!slow_load_for_update(s, op, base, &value, sizeof(T), va)) GOTO(leave_faulted);
     value = unary<kOperation, T>(value, flags);
     if (!slow_store_at(s, op, va, &value, sizeof(T))) GOTO(leave_faulted);
-    NEXT_AFTER_SLOW_STORE();
+    NEXT_AFTER_SLOW_ACCESS();
   } else {
     u8* host = lookup_write<T>(s, A::of(s, op, base));
     if (host == nullptr) [[unlikely]]
@@ -179,7 +185,7 @@ void INTERP_CALL unary_locked(Interpreter* s, const Op* op, u64 flags, u64 base)
   u8* host = update_pointer(s, va, sizeof(T));
   if (host == nullptr) {
     if (!slow_locked_unary<kOperation, T>(s, va, flags)) GOTO(leave_faulted);
-    NEXT_AFTER_SLOW_STORE();
+    NEXT_AFTER_SLOW_ACCESS();
   }
   u64 updated_flags = flags;
   locked_update<T>(host, [&](T old) {
@@ -243,7 +249,7 @@ void INTERP_CALL shift_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
   if (!slow_load_for_update(s, op, base, &value, sizeof(T), va)) GOTO(leave_faulted);
   value = shift<kOperation, T>(value, shift_count<kByCl>(s, op), flags);
   if (!slow_store_at(s, op, va, &value, sizeof(T))) GOTO(leave_faulted);
-  NEXT_AFTER_SLOW_STORE();
+  NEXT_AFTER_SLOW_ACCESS();
 }
 
 template <class T>
@@ -269,7 +275,10 @@ void INTERP_CALL imul(Interpreter* s, const Op* op, u64 flags, u64 base) {
   }
   const T b = kImmediate ? static_cast<T>(op->immediate) : get<T>(s, op->destination);
   set<T>(s, op->destination, multiply<T>(b, a, flags));
-  NEXT();
+  if constexpr (kMemory)
+    NEXT_AFTER_SLOW_ACCESS();
+  else
+    NEXT();
 }
 
 template <Alu kOperation>

@@ -23,10 +23,13 @@ void INTERP_CALL jump(Interpreter* s, const Op* op, u64 flags, u64 base) {
   FOLLOW(links_of(op).taken);
 }
 
-INTERP_SLOW bool push_return_slow(Interpreter* s, u64 return_rip) { return s->push(return_rip, 8); }
+INTERP_SLOW bool push_return_slow(Interpreter* s, const Op* op, u64 base) {
+  s->remaining_in_trace = op->remaining;
+  return s->push(base + op->offset + op->length, 8);
+}
 
 void INTERP_CALL call_slow_path(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  if (!push_return_slow(s, base + op->offset + op->length)) GOTO(leave_faulted);
+  if (!push_return_slow(s, op, base)) GOTO(leave_faulted);
   base += op->displacement;
   GOTO(leave_at);
 }
@@ -43,6 +46,7 @@ void INTERP_CALL call(Interpreter* s, const Op* op, u64 flags, u64 base) {
 }
 
 INTERP_SLOW bool pop_return_slow(Interpreter* s, const Op* op, u64& target) {
+  s->remaining_in_trace = op->remaining;
   const u64 rsp = s->state.gpr[x86::kRsp];
   if (!s->pop(target, 8)) return false;
   if (!s->is_canonical(target)) {
@@ -77,6 +81,7 @@ void INTERP_CALL return_near(Interpreter* s, const Op* op, u64 flags, u64 base) 
 // JMP or CALL through a register or memory.
 template <bool kMemory>
 INTERP_SLOW bool indirect_slow(Interpreter* s, const Op* op, u64 base, bool is_call, u64& target) {
+  s->remaining_in_trace = op->remaining;
   if constexpr (kMemory) {
     if (!slow_load(s, op, base, &target, 8)) return false;
   } else {

@@ -30,7 +30,10 @@ void INTERP_CALL mov_load(Interpreter* s, const Op* op, u64 flags, u64 base) {
     value = load_host<T>(host);
   }
   set<T>(s, op->destination, value);
-  NEXT();
+  if constexpr (std::is_same_v<A, Any>)
+    NEXT_AFTER_SLOW_ACCESS();
+  else
+    NEXT();
 }
 
 template <class T, class A, bool kImmediate>
@@ -42,7 +45,7 @@ void INTERP_CALL mov_store(Interpreter* s, const Op* op, u64 flags, u64 base) {
     value = get<T>(s, op->source);
   if constexpr (std::is_same_v<A, Any>) {
     if (!slow_store(s, op, base, &value, sizeof(T))) GOTO(leave_faulted);
-    NEXT_AFTER_SLOW_STORE();
+    NEXT_AFTER_SLOW_ACCESS();
   } else {
     u8* host = lookup_write<T>(s, A::of(s, op, base));
     if (host == nullptr) [[unlikely]]
@@ -65,7 +68,10 @@ void INTERP_CALL extend_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
   }
   set<std::make_unsigned_t<To>>(s, op->destination,
                                 static_cast<std::make_unsigned_t<To>>(static_cast<To>(value)));
-  NEXT();
+  if constexpr (std::is_same_v<A, Any>)
+    NEXT_AFTER_SLOW_ACCESS();
+  else
+    NEXT();
 }
 
 template <class To, class From>
@@ -96,7 +102,10 @@ void INTERP_CALL cmov(Interpreter* s, const Op* op, u64 flags, u64 base) {
   }
   const T old = get<T>(s, op->destination);
   set<T>(s, op->destination, condition<kCode>(flags) ? value : old);
-  NEXT();
+  if constexpr (kMemory)
+    NEXT_AFTER_SLOW_ACCESS();
+  else
+    NEXT();
 }
 
 template <unsigned kCode, bool kMemory>
@@ -104,7 +113,7 @@ void INTERP_CALL setcc(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u8 value = condition<kCode>(flags) ? 1 : 0;
   if constexpr (kMemory) {
     if (!slow_store(s, op, base, &value, 1)) GOTO(leave_faulted);
-    NEXT_AFTER_SLOW_STORE();
+    NEXT_AFTER_SLOW_ACCESS();
   } else {
     set<u8>(s, op->destination, value);
     NEXT();
@@ -114,13 +123,14 @@ void INTERP_CALL setcc(Interpreter* s, const Op* op, u64 flags, u64 base) {
 // 64-bit pushes and pops of registers; the rest goes through the semantic table.
 template <bool kImmediate>
 INTERP_SLOW bool push_slow(Interpreter* s, const Op* op) {
+  s->remaining_in_trace = op->remaining;
   return s->push(kImmediate ? op->immediate : get<u64>(s, op->source), 8);
 }
 
 template <bool kImmediate>
 void INTERP_CALL push_slow_path(Interpreter* s, const Op* op, u64 flags, u64 base) {
   if (!push_slow<kImmediate>(s, op)) GOTO(leave_faulted);
-  NEXT_AFTER_SLOW_STORE();
+  NEXT_AFTER_SLOW_ACCESS();
 }
 
 template <bool kImmediate>
@@ -135,6 +145,7 @@ void INTERP_CALL push(Interpreter* s, const Op* op, u64 flags, u64 base) {
 }
 
 INTERP_SLOW bool pop_slow(Interpreter* s, const Op* op) {
+  s->remaining_in_trace = op->remaining;
   u64 value;
   if (!s->pop(value, 8)) return false;
   set<u64>(s, op->destination, value);
@@ -143,7 +154,7 @@ INTERP_SLOW bool pop_slow(Interpreter* s, const Op* op) {
 
 void INTERP_CALL pop_slow_path(Interpreter* s, const Op* op, u64 flags, u64 base) {
   if (!pop_slow(s, op)) GOTO(leave_faulted);
-  NEXT();
+  NEXT_AFTER_SLOW_ACCESS();
 }
 
 void INTERP_CALL pop(Interpreter* s, const Op* op, u64 flags, u64 base) {

@@ -146,7 +146,9 @@ Exit Interpreter::run_until(RunLimit limit) {
       deliver_fault();
       continue;
     }
-    const bool needs_single = (state.rflags & x86::kFlagTf) != 0 || state.shadow != 0 ||
+    // An interrupt may follow what was just delivered, once there was an instruction.
+    const bool has_next_event = may_have_interrupt() && (state.rflags & x86::kFlagIf) != 0;
+    const bool needs_single = (state.rflags & x86::kFlagTf) != 0 || state.shadow != 0 || has_next_event ||
                               (state.dr7 & kDebugEnables) != 0 || (debug != nullptr && debug->is_single());
     if (!needs_single && is_translatable()) {
       const TranslatedCode::Outcome outcome = translated->run(budget);

@@ -80,7 +80,7 @@ class Interpreter final : public Core {
   const TlbTable* tlb =
       nullptr;     // of the current access mode; an always-empty table when accesses need checks
   i64 budget = 0;  // instructions left; charged for a whole trace on entry
-  std::atomic<i64> attention = 0;  // negative: leave at the next trace boundary
+  std::atomic<i64> attention = 0;  // negative: leave at the next trace boundary, or behind an access
   u32 vector_gate = 0;             // VectorGate bits: which vector instructions may execute now
   u64 link_epoch = 0;              // code epoch of the half of the address space RIP is in
   Link* link_slot = nullptr;       // direct branch to be resolved by the dispatcher

@@ -8,8 +8,9 @@ namespace doppel::interp {
 namespace {
 
 // Work done by one execution of a repeated instruction before timers and interrupts get their turn; a fixed
-// amount, so that instruction counts do not depend on when the host looks. An element of a block is one unit,
-// an element on its own (it may reach a device) costs what so many of a block do.
+// amount, so that instruction counts do not depend on when the host looks. An element that could be part of a
+// block is one unit, whether it was or not: that depends on what the engine keeps of the page. An element
+// that goes alone in any case (it may reach a device) costs what so many of a block do.
 constexpr u64 kMaxWork = 65536;
 constexpr u64 kSingleElementWork = 256;
 
@@ -100,16 +101,22 @@ class StringState {
   bool is_backward_;
 };
 
-// Repeats `step` (which does 1..limit elements and returns how many, 0 = fault) until the count is used up.
+// Elements that were done, and the work it was. No elements: a fault.
+struct Done {
+  u64 elements = 0;
+  u64 work = kSingleElementWork;
+};
+
+// Repeats `step` (which does 1..limit elements) until the count is used up.
 template <class Step>
 Flow repeat(Interpreter& s, StringState& string, Step step) {
   u64 allowed = s.stops_after_each_repetition() ? 1 : kMaxWork;
   while (string.count() != 0) {
-    const u64 done = step(std::min(allowed, string.count()));
-    if (done == 0) return Flow::kFault;
-    string.consume(done);
+    const Done done = step(std::min(allowed, string.count()));
+    if (done.elements == 0) return Flow::kFault;
+    string.consume(done.elements);
     if (!string.is_repeated()) return Flow::kNext;
-    allowed -= std::min(allowed, done == 1 ? kSingleElementWork : done);
+    allowed -= std::min(allowed, done.work);
     if (allowed == 0 && string.count() != 0) {
       s.is_repeating = true;
       return Flow::kJump;  // RIP still names this instruction
@@ -118,8 +125,16 @@ Flow repeat(Interpreter& s, StringState& string, Step step) {
   return Flow::kNext;
 }
 
-// A block can be moved or filled whole: forward, in 64-bit mode, at an aligned position of one page.
+// A block can be moved or filled whole: forward, in 64-bit mode, on one page of RAM.
 bool is_block(const Interpreter& s, const StringState& string) { return !string.is_backward() && s.is_64bit; }
+
+// Could the element at `va`, just accessed, be part of a block?
+bool is_in_block(Interpreter& s, const StringState& string, u64 va, Access access) {
+  if (!is_block(s, string) || string.run_length(va) == 0) return false;
+  if ((access == Access::kWrite ? lookup_write<u8>(&s, va) : lookup_read<u8>(&s, va)) != nullptr) return true;
+  const Translation translation = s.mmu.fill(GuestVirt(va), access, s.access_mode);
+  return translation.is_valid && s.memory.is_ram(translation.physical, string.size());
+}
 
 u64 move_block(Interpreter& s, StringState& string, u64 source, u64 destination, u64 limit) {
   const u64 elements = std::min({limit, string.run_length(source), string.run_length(destination)});
@@ -146,26 +161,30 @@ u64 move_block(Interpreter& s, StringState& string, u64 source, u64 destination,
 Flow movs(Interpreter& s, const Op& op, const Insn& insn) {
   StringState string(s, op, insn);
   string.begin(true, true);
-  return repeat(s, string, [&](u64 limit) -> u64 {
+  return repeat(s, string, [&](u64 limit) -> Done {
     u64 source;
     u64 destination;
     u64 value = 0;
-    if (!string.source_address(source)) return 0;
+    if (!string.source_address(source)) return {};
     if (!string.destination_address(true, destination)) {
       // A fault of the load comes before that of the store.
       s.read_linear(source, &value, string.size(), s.access_mode);
-      return 0;
+      return {};
     }
-    u64 done = is_block(s, string) && limit > 1 ? move_block(s, string, source, destination, limit) : 0;
-    if (done == 0) {
+    const u64 moved =
+        is_block(s, string) && limit > 1 ? move_block(s, string, source, destination, limit) : 0;
+    Done done{moved, moved};
+    if (moved == 0) {
       if (!s.read_linear(source, &value, string.size(), s.access_mode) ||
           !s.write_linear(destination, &value, string.size(), s.access_mode)) {
-        return 0;
+        return {};
       }
-      done = 1;
+      const bool is_plain = string.is_repeated() && is_in_block(s, string, source, Access::kRead) &&
+                            is_in_block(s, string, destination, Access::kWrite);
+      done = {1, is_plain ? 1 : kSingleElementWork};
     }
-    string.advance(x86::kRsi, done);
-    string.advance(x86::kRdi, done);
+    string.advance(x86::kRsi, done.elements);
+    string.advance(x86::kRdi, done.elements);
     return done;
   });
 }
@@ -201,15 +220,17 @@ u64 fill_block(Interpreter& s, StringState& string, u64 destination, u64 limit) 
 Flow stos(Interpreter& s, const Op& op, const Insn& insn) {
   StringState string(s, op, insn);
   string.begin(false, true);
-  return repeat(s, string, [&](u64 limit) -> u64 {
+  return repeat(s, string, [&](u64 limit) -> Done {
     u64 destination;
-    if (!string.destination_address(true, destination)) return 0;
-    u64 done = is_block(s, string) && limit > 1 ? fill_block(s, string, destination, limit) : 0;
-    if (done == 0) {
-      if (!s.write_linear(destination, &s.state.gpr[x86::kRax], string.size(), s.access_mode)) return 0;
-      done = 1;
+    if (!string.destination_address(true, destination)) return {};
+    const u64 filled = is_block(s, string) && limit > 1 ? fill_block(s, string, destination, limit) : 0;
+    Done done{filled, filled};
+    if (filled == 0) {
+      if (!s.write_linear(destination, &s.state.gpr[x86::kRax], string.size(), s.access_mode)) return {};
+      const bool is_plain = string.is_repeated() && is_in_block(s, string, destination, Access::kWrite);
+      done = {1, is_plain ? 1 : kSingleElementWork};
     }
-    string.advance(x86::kRdi, done);
+    string.advance(x86::kRdi, done.elements);
     return done;
   });
 }
@@ -217,14 +238,14 @@ Flow stos(Interpreter& s, const Op& op, const Insn& insn) {
 Flow lods(Interpreter& s, const Op& op, const Insn& insn) {
   StringState string(s, op, insn);
   string.begin();
-  return repeat(s, string, [&](u64) -> u64 {
+  return repeat(s, string, [&](u64) -> Done {
     u64 source;
     u64 value = 0;
     if (!string.source_address(source) || !s.read_linear(source, &value, string.size(), s.access_mode))
-      return 0;
+      return {};
     write_gpr(s, x86::kRax * 8, string.size(), value);
     string.advance(x86::kRsi, 1);
-    return 1;
+    return {1};
   });
 }
 
@@ -315,14 +336,14 @@ Flow ins(Interpreter& s, const Op& op, const Insn& insn) {
   const unsigned size = std::min(string.size(), 4u);
   const u16 port = static_cast<u16>(s.state.gpr[x86::kRdx]);
   if (!s.check_io(port, size)) return Flow::kFault;
-  return repeat(s, string, [&](u64) -> u64 {
+  return repeat(s, string, [&](u64) -> Done {
     u64 destination;
     if (!string.destination_address(true, destination) || !s.probe_write(destination, size, s.access_mode))
-      return 0;
+      return {};
     const u32 value = s.platform.read_port(port, size);
-    if (!s.write_linear(destination, &value, size, s.access_mode)) return 0;
+    if (!s.write_linear(destination, &value, size, s.access_mode)) return {};
     string.advance(x86::kRdi, 1);
-    return 1;
+    return {1};
   });
 }
 
@@ -331,13 +352,13 @@ Flow outs(Interpreter& s, const Op& op, const Insn& insn) {
   const unsigned size = std::min(string.size(), 4u);
   const u16 port = static_cast<u16>(s.state.gpr[x86::kRdx]);
   if (!s.check_io(port, size)) return Flow::kFault;
-  return repeat(s, string, [&](u64) -> u64 {
+  return repeat(s, string, [&](u64) -> Done {
     u64 source;
     u32 value = 0;
-    if (!string.source_address(source) || !s.read_linear(source, &value, size, s.access_mode)) return 0;
+    if (!string.source_address(source) || !s.read_linear(source, &value, size, s.access_mode)) return {};
     s.platform.write_port(port, size, value);
     string.advance(x86::kRsi, 1);
-    return 1;
+    return {1};
   });
 }
 

@@ -50,7 +50,22 @@ void Translator::decode(std::span<const u8> code, unsigned most) {
                          kind != Kind::kReturn;
     if (!goes_on) break;
   }
+  leave_out_last_sti(offset);
   end_rip_ = key_.rip + offset;
+}
+
+// No interrupt comes between STI and the instruction behind it, so both are in one block.
+void Translator::leave_out_last_sti(u64& offset) {
+  Item& last = items_[item_count_ - 1];
+  const bool is_sti =
+      last.classified.kind == Kind::kFlags && last.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_STI;
+  if (!is_sti) return;
+  if (item_count_ == 1) {
+    last.classified = {};
+    return;
+  }
+  offset -= last.decoded.instruction.length;
+  --item_count_;
 }
 
 Block Translator::translate(const Source& source, Assembler& assembler, u32 base) {

@@ -69,6 +69,7 @@ class Translator {
 
   // translator.cc
   void decode(std::span<const u8> code, unsigned most);
+  void leave_out_last_sti(u64& offset);
   void emit_guard(Block& block);
   void emit_head(Block& block);
   bool emit_item(const Item& item);
