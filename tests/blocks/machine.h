@@ -85,6 +85,9 @@ class Machine {
   // All address translations are made anew.
   void forget_translations();
 
+  // The code window as it is now.
+  std::span<const u8> code() const { return {memory_->host(world_.code()), kCodeSize}; }
+
   BlockPlatform& platform() { return platform_; }
   Vcpu& vcpu() { return *vcpu_; }
   const CpuState& save() {

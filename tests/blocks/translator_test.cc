@@ -247,6 +247,45 @@ TEST(BlockFuzzer, FindsAWrongInstruction) {
   EXPECT_FALSE(judge().judge(Way::kTranslator).empty());
 }
 
+// What a guest may not execute is emulated by the host's kernel (SLDT with UMIP) or answered by its processor
+// (CPUID): a block that comes to that is not compared, whether it ends there or goes on.
+TEST(BlockFuzzer, ComparesNothingBehindWhatTheHostAnswers) {
+  // mov byte [rip + 1], 0; a NOP that becomes SLDT [rcx]; mov eax, 1
+  const Block changed =
+      block_of(kCodeBase + 0x100, {{0xc6, 0x05, 1, 0, 0, 0, 0}, {0x0f, 0x1f, 0x01}, {0xb8, 1, 0, 0, 0}});
+  // jmp into an immediate that is CPUID; mov ebx, 1
+  const Block inside =
+      block_of(kCodeBase + 0x100, {{0xeb, 1}, {0xb8, 0x0f, 0xa2, 0x90, 0x90}, {0xbb, 1, 0, 0, 0}});
+  // mov eax, 7; a breakpoint: compared
+  const Block ordinary = block_of(kCodeBase + 0x100, {{0xb8, 7, 0, 0, 0}, {0xcc}});
+  for (const Block* block : {&changed, &inside, &ordinary}) {
+    auto start = std::make_unique<Start>();
+    *start = {};
+    start->state.rip = block->start;
+    start->state.rflags = x86::kFlagReserved1 | x86::kFlagIf;
+    start->state.gpr[x86::kRcx] = kDataBase;
+    judge().place(*block);
+    ASSERT_TRUE(judge().start(*start, 1));
+    EXPECT_THAT(judge().judge(Way::kInterpreter), IsEmpty());
+  }
+  EXPECT_EQ(judge().expected().outcome.vector, x86::kVectorBp);
+}
+
+// An error of the interpreter's is told from such a block: the host runs another block than it.
+TEST(BlockFuzzer, FindsThatHostAndInterpreterDiffer) {
+  const Block right = block_of(kCodeBase + 0x100, {{0xb8, 1, 0, 0, 0}});
+  const Block wrong = block_of(kCodeBase + 0x100, {{0xb8, 2, 0, 0, 0}});
+  auto start = std::make_unique<Start>();
+  *start = {};
+  start->state.rip = right.start;
+  judge().place(right);
+  ASSERT_TRUE(judge().start(*start, 1));
+  judge().place(wrong);
+  EXPECT_FALSE(judge().judge(Way::kInterpreter).empty());
+  judge().place(right);
+  EXPECT_TRUE(judge().start(*start, 1));
+}
+
 TEST(BlockFuzzer, EqualSeedsGiveEqualBlocks) {
   const Decoder decoder(false);
   const FormTable forms(decoder);

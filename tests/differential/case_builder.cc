@@ -11,7 +11,8 @@ namespace doppel::differential {
 namespace {
 
 constexpr u32 kMaxOperandSize = 1024;
-constexpr u64 kNoncanonical = u64{0x8000} << 32;
+// Whether addresses have 48 bits or 57.
+constexpr u64 kNoncanonical = u64{1} << 56;
 
 Style style_of(const ZydisDecodedOperand& operand, ZydisMnemonic mnemonic) {
   if (mnemonic == ZYDIS_MNEMONIC_FBLD) return Style::kBcd;

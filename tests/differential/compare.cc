@@ -7,6 +7,7 @@
 
 #include "tests/differential/coverage.h"
 #include "tests/differential/layout.h"
+#include "tests/differential/open_cases.h"
 #include "x86/registers.h"
 
 namespace doppel::differential {
@@ -18,7 +19,7 @@ constexpr const char* kGprNames[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "
 constexpr u64 kMaxInstruction = 15;
 
 // TASK_SIZE_MAX.
-constexpr u64 kLinuxTaskEnd = 0x7ffffffff000;
+u64 linux_task_end() { return (u64{1} << (host_has_wide_addresses() ? 56 : 47)) - kPageSize; }
 
 std::string hex(std::span<const u8> bytes) {
   std::string text;
@@ -34,7 +35,10 @@ class Comparer {
       : expected_(expected), got_(got), report_(report) {}
 
   void run(const Mask& mask) {
-    if (!mask.latitude.has_open_read_order || !is_access_fault(expected_) || !is_access_fault(got_))
+    const bool is_open_order =
+        mask.latitude.has_two_reads && is_access_fault(expected_) && is_access_fault(got_);
+    const bool is_open_refusal = mask.latitude.has_open_refusal && is_refused(expected_) && is_refused(got_);
+    if (!is_open_order && !is_open_refusal)
       number("vector", static_cast<u64>(expected_.vector), static_cast<u64>(got_.vector));
     compare_fault(mask);
     compare_registers(mask);
@@ -58,6 +62,9 @@ class Comparer {
     return outcome.vector == x86::kVectorPf || outcome.vector == x86::kVectorGp ||
            outcome.vector == x86::kVectorSs;
   }
+  static bool is_refused(const Outcome& outcome) {
+    return (outcome.vector == x86::kVectorGp || outcome.vector == x86::kVectorSs) && outcome.error_code == 0;
+  }
   bool is_fault() const { return expected_.vector != Outcome::kNoFault && expected_.vector == got_.vector; }
 
   void compare_fault(const Mask& mask) {
@@ -66,7 +73,7 @@ class Comparer {
     if (expected_.vector == x86::kVectorPf) {
       const u64 seen = mask.latitude.is_address_by_page ? ~kPageOffsetMask : ~u64{0};
       // Linux reports every fault above the addresses it gives to programs as a protection violation.
-      if (expected_.cr2 >= kLinuxTaskEnd) visible &= ~x86::kPfPresent;
+      if (expected_.cr2 >= linux_task_end()) visible &= ~x86::kPfPresent;
       if (mask.latitude.has_two_pages && expected_.cr2 >> kPageShift != got_.cr2 >> kPageShift) return;
       if (!mask.latitude.has_two_reads) number("cr2", expected_.cr2 & seen, got_.cr2 & seen);
     }

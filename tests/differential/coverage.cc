@@ -149,21 +149,18 @@ const OfferedSet* find_set(ZydisISASet set) {
   return found == std::end(kOffered) ? nullptr : found;
 }
 
-bool host_is_amd() {
-  u32 max_leaf = 0;
-  u32 ebx = 0;
-  u32 ecx = 0;
-  u32 edx = 0;
-  if (__get_cpuid(0, &max_leaf, &ebx, &ecx, &edx) == 0) return false;
-  return ebx == signature_AMD_ebx || ebx == signature_HYGON_ebx;
-}
-
 bool is_amd_in_hypervisor() { return host_is_amd() && host_has({1, kEcx, 31}); }
 
 // INT1 traps: its RIP is that of the next instruction (SDM 3A 6.15, APM 2 8.2.2). A hypervisor that
 // intercepts #DB on AMD's processors passes on the RIP of INT1 itself.
 bool has_early_rip(const Instruction& instruction) {
   return instruction.info.mnemonic == ZYDIS_MNEMONIC_INT1 && is_amd_in_hypervisor();
+}
+
+// May have to be aligned, which is checked besides the stack's own #SS.
+bool is_aligned_on_stack(const ZydisDecodedOperand& operand) {
+  return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.segment == ZYDIS_REGISTER_SS &&
+         operand.size >= 128;
 }
 
 // The part of CET that is a no-op on processors without it. SDM 1 17.
@@ -192,6 +189,15 @@ u32 mask_of(ZydisRegister reg) {
 }
 
 }  // namespace
+
+bool host_is_amd() {
+  u32 max_leaf = 0;
+  u32 ebx = 0;
+  u32 ecx = 0;
+  u32 edx = 0;
+  if (__get_cpuid(0, &max_leaf, &ebx, &ecx, &edx) == 0) return false;
+  return ebx == signature_AMD_ebx || ebx == signature_HYGON_ebx;
+}
 
 Offer offer_of(const Instruction& instruction) {
   const auto& info = instruction.info;
@@ -247,6 +253,7 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
   FaultLatitude latitude;
   latitude.has_early_rip = has_early_rip(instruction);
   for (const ZydisDecodedOperand& operand : instruction.all_operands()) {
+    latitude.has_open_refusal |= is_aligned_on_stack(operand) && !host_is_amd();
     latitude.has_mmx_entered |= operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
                                 ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX;
   }
@@ -277,7 +284,6 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
     case ZYDIS_MNEMONIC_CMPSD:
     case ZYDIS_MNEMONIC_CMPSQ:
       latitude.has_two_reads = true;
-      latitude.has_open_read_order = host_is_amd();
       break;
     case ZYDIS_MNEMONIC_FSTP:
       latitude.has_partial_stores = instruction.operands[0].size == 80;
@@ -290,6 +296,7 @@ FaultLatitude fault_latitude(const Instruction& instruction) {
     case ZYDIS_MNEMONIC_MASKMOVDQU:
     case ZYDIS_MNEMONIC_VMASKMOVDQU:
       latitude.has_two_pages = true;
+      latitude.has_partial_stores = true;
       [[fallthrough]];
     case ZYDIS_MNEMONIC_VMASKMOVPS:
     case ZYDIS_MNEMONIC_VMASKMOVPD:

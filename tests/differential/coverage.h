@@ -7,6 +7,9 @@ namespace doppel::differential {
 
 enum class Offer : u8 { kNo, kYes };
 
+// The processor is AMD's or Hygon's.
+bool host_is_amd();
+
 // Whether doppel's CPU model has the instruction at all. Others are not forms.
 Offer offer_of(const Instruction& instruction);
 
@@ -24,13 +27,15 @@ struct FaultLatitude {
   bool has_partial_stores =
       false;  // several stores: those before the fault may be done; which byte faults first
   bool is_address_by_page = false;  // CR2 is any byte of the operand's part in the faulting page
-  bool has_two_reads = false;       // either operand may fault first: CR2 is not compared
-  // And with another exception: AMD's processors choose by element size and repetition. The order is left to
-  // the processor. SDM 3A table 6-2, APM 2 8.5.
-  bool has_open_read_order = false;
+  // Either of two operands may fault first: neither CR2 nor which of #PF, #GP and #SS is compared. The order
+  // is left to the processor (SDM 3A table 6-2, APM 2 8.5): AMD's choose by element size and repetition.
+  bool has_two_reads = false;
   // A page-crossing access whose pages both fault may report either; the order of faults within one class is
   // the processor's own. SDM 3A table 6-2.
   bool has_two_pages = false;
+  // #SS(0) or #GP(0): the operand may be neither canonical nor aligned, and which is reported is known of
+  // AMD's processors only.
+  bool has_open_refusal = false;
   bool has_partial_loads = false;  // general registers loaded before the fault may be changed
   bool has_mmx_entered = false;    // the x87 TOP and tags may already be those of MMX mode
   bool has_early_rip = false;      // this host reports the RIP of the instruction for a trap

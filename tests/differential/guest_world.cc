@@ -4,6 +4,7 @@
 #include "base/verify.h"
 #include "tests/differential/layout.h"
 #include "tests/differential/native_backend.h"
+#include "tests/differential/open_cases.h"
 
 namespace doppel::differential {
 namespace {
@@ -81,7 +82,7 @@ u64 GuestWorld::next_table(u64 table, u64 index) {
 
 void GuestWorld::map(u64 virtual_address, u64 physical, u64 leaf_flags) {
   u64 table = kTablesPhys;
-  for (unsigned shift = 39; shift > kPageShift; shift -= 9) {
+  for (unsigned shift = host_has_wide_addresses() ? 48 : 39; shift > kPageShift; shift -= 9) {
     table = next_table(table, bits(virtual_address, shift, 9));
   }
   const GuestPhys slot(table + bits(virtual_address, kPageShift, 9) * 8);
@@ -136,6 +137,7 @@ CpuState GuestWorld::initial_state(bool is_compat) const {
   state.cr3 = kTablesPhys;
   state.cr4 = x86::kCr4Pae | x86::kCr4Osfxsr | x86::kCr4Osxmmexcpt | x86::kCr4Fsgsbase | x86::kCr4Osxsave |
               x86::kCr4Umip;
+  if (host_has_wide_addresses()) state.cr4 |= x86::kCr4La57;
   state.efer = x86::kEferSce | x86::kEferLme | x86::kEferLma | x86::kEferNxe;
   state.xcr0 = x86::kXcr0X87 | x86::kXcr0Sse | x86::kXcr0Avx;
   return state;

@@ -7,9 +7,9 @@
 
 namespace doppel::differential {
 
-// Builds 4-level page tables, GDT, IDT and TSS in guest RAM: the code, data and stack windows at their
-// native addresses for ring 3, everything else supervisor-only. Vector n's handler is a HLT at
-// handler_address(n), so that a fault is recognised by where execution went. Owned by a VcpuBackend.
+// Builds page tables of as many levels as the host uses, GDT, IDT and TSS in guest RAM: the code, data and
+// stack windows at their native addresses for ring 3, everything else supervisor-only. Vector n's handler is
+// a HLT at handler_address(n), so that a fault is recognised by where execution went. Owned by a VcpuBackend.
 class GuestWorld {
  public:
   static constexpr u64 kRamSize = 2 * kMiB;

@@ -257,7 +257,7 @@ INTERP_INLINE T multiply(T a, T b, u64& flags) {
   u64 captured = flags;
   // The undefined flags are the old ones on AMD's processors.
   asm("addb $0x7f, %%al\n\tsahf\n\timul %[b], %[a]\n\tlahf\n\tseto %%al"
-      : [a] "+r"(a), [f] "+a"(captured)
+      : [a] "+r"(a), [f] "+&a"(captured)
       : [b] "r"(b)
       : "cc");
   flags = captured;

@@ -134,6 +134,9 @@ Exit Interpreter::run(RunLimit limit) {
 Exit Interpreter::run_until(RunLimit limit) {
   budget = static_cast<i64>(std::min<u64>(limit.instructions, u64{1} << 61));
   budget_at_entry_ = budget;
+  // The last run may have ended between a branch and the lookup of its target, and the state is another now.
+  link_slot = nullptr;
+  dead_trace = nullptr;
   Exit exit{ExitReason::kBudget, {}};
   if (debug != nullptr) begin_debugged_run();
   for (;;) {
@@ -293,6 +296,7 @@ Interpreter::Poll Interpreter::poll(Exit& exit) {
     state.dr6 = (state.dr6 & ~u64{0xf}) | state.pending_debug;
     state.pending_debug = 0;
     link_slot = nullptr;
+    dead_trace = nullptr;
     deliver({x86::kVectorDb, false, 0}, EventSource::kException, state.rip);
     refresh();
   }
@@ -314,6 +318,7 @@ void Interpreter::poll_events() {
   if (state.nmi_pending && !state.nmi_blocked && state.shadow == kShadowNone) {
     state.nmi_pending = false;
     link_slot = nullptr;
+    dead_trace = nullptr;
     if (deliver({x86::kVectorNmi, false, 0}, EventSource::kHardware, state.rip)) state.nmi_blocked = true;
     refresh();
     return;

@@ -10,19 +10,8 @@ namespace doppel::interp {
 // for one instruction.
 class SaveArea {
  public:
-  SaveArea(Interpreter& s, const Op& op) : s_(s), op_(op), start_(any_offset(&s, &op, trace_base(s, op))) {
-    switch (op.address_mode & kAddressSizeMask) {
-      case kAddress16:
-        mask_ = 0xffff;
-        break;
-      case kAddress32:
-        mask_ = 0xffffffff;
-        break;
-      default:
-        mask_ = ~u64{0};
-        break;
-    }
-  }
+  SaveArea(Interpreter& s, const Op& op)
+      : s_(s), op_(op), start_(any_offset(&s, &op, trace_base(s, op))), mask_(address_mask(op)) {}
 
   bool check_alignment(unsigned alignment, bool is_write) {
     u64 va;

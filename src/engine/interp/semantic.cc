@@ -208,6 +208,28 @@ bool memory_address(Interpreter& s, const Op& op, unsigned size, bool is_write, 
   return operand_address(&s, &op, trace_base(s, op), size, is_write, va);
 }
 
+u64 address_mask(const Op& op) {
+  switch (op.address_mode & kAddressSizeMask) {
+    case kAddress16:
+      return 0xffff;
+    case kAddress32:
+      return 0xffffffff;
+    default:
+      return ~u64{0};
+  }
+}
+
+bool part_address(Interpreter& s, const Op& op, unsigned at, unsigned size, bool is_write, u64& va) {
+  const u64 offset = (any_offset(&s, &op, trace_base(s, op)) + at) & address_mask(op);
+  return s.linear_address(op.segment, offset, size, is_write, va);
+}
+
+bool is_aligned(Interpreter& s, const Op& op, unsigned alignment) {
+  u64 va = any_offset(&s, &op, trace_base(s, op));
+  if (!s.is_64bit || op.segment >= x86::kFs) va += s.state.segment(op.segment).base;
+  return (va & (alignment - 1)) == 0;
+}
+
 u64 read_gpr(const Interpreter& s, u8 offset, unsigned size) {
   u64 value = 0;
   std::memcpy(&value, reinterpret_cast<const u8*>(&s) + offset, size);

@@ -50,6 +50,13 @@ inline u64 next_rip(const Interpreter& s, const Op& op) {
 // RIP at the start of the trace, for RIP-relative operands.
 inline u64 trace_base(const Interpreter& s, const Op& op) { return s.state.rip - op.offset; }
 bool memory_address(Interpreter& s, const Op& op, unsigned size, bool is_write, u64& va);
+// The largest offset that the operand's address size can say.
+u64 address_mask(const Op& op);
+// Where `size` bytes from byte `at` of the memory operand on are when the processor addresses them by
+// themselves: their offset wraps at the address size.
+bool part_address(Interpreter& s, const Op& op, unsigned at, unsigned size, bool is_write, u64& va);
+// Whether the memory operand is, without any check of its address.
+bool is_aligned(Interpreter& s, const Op& op, unsigned alignment);
 // Reads or writes a general register, memory or immediate operand of up to 8 bytes.
 bool read_operand(Interpreter& s, const Op& op, const Insn& insn, unsigned index, u64& value);
 bool write_operand(Interpreter& s, const Op& op, const Insn& insn, unsigned index, u64 value);

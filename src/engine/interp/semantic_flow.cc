@@ -182,21 +182,33 @@ Flow iret(Interpreter& s, const Op& op, const Insn& insn) {
   return jump_of(s.interrupt_return(insn.operand_size, next_rip(s, op)));
 }
 
+// Intel's processors address both bounds at once, and do not read the upper one for an index below the lower;
+// AMD's address and read each by itself, first of all.
+bool read_bounds(Interpreter& s, const Op& op, unsigned size, i64 index, i64& lower, i64& upper) {
+  const bool is_amd = s.cpuid.is_amd();
+  u64 va;
+  u64 low = 0;
+  u64 high = 0;
+  if (!memory_address(s, op, is_amd ? size : 2 * size, false, va) ||
+      !s.read_linear(va, &low, size, s.access_mode)) {
+    return false;
+  }
+  lower = upper = sign_extend(low, size);
+  if (index < lower && !is_amd) return true;
+  va += size;
+  if (is_amd && !part_address(s, op, size, size, false, va)) return false;
+  if (!s.read_linear(va, &high, size, s.access_mode)) return false;
+  upper = sign_extend(high, size);
+  return true;
+}
+
 Flow bound(Interpreter& s, const Op& op, const Insn& insn) {
   const unsigned size = insn.operands[0].size;
   const i64 index = sign_extend(read_gpr(s, insn.operands[0].reg, size), size);
-  u64 va;
-  u64 lower = 0;
-  u64 upper = 0;
-  if (!memory_address(s, op, 2 * size, false, va) || !s.read_linear(va, &lower, size, s.access_mode)) {
-    return Flow::kFault;
-  }
-  // Of #BR for the lower bound and a fault of the upper one Intel's processors raise the former, AMD's the
-  // latter.
-  const bool is_below = index < sign_extend(lower, size);
-  if (is_below && !s.cpuid.is_amd()) return s.raise(x86::kVectorBr), Flow::kFault;
-  if (!s.read_linear(va + size, &upper, size, s.access_mode)) return Flow::kFault;
-  if (is_below || index > sign_extend(upper, size)) return s.raise(x86::kVectorBr), Flow::kFault;
+  i64 lower;
+  i64 upper;
+  if (!read_bounds(s, op, size, index, lower, upper)) return Flow::kFault;
+  if (index < lower || index > upper) return s.raise(x86::kVectorBr), Flow::kFault;
   return Flow::kNext;
 }
 

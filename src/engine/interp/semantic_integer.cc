@@ -312,9 +312,13 @@ bool swap_split_pair(Interpreter& s, u64 va, unsigned half, Pair& expected, cons
 // CMPXCHG8B and CMPXCHG16B.
 Flow cmpxchg_pair(Interpreter& s, const Op& op, const Insn& insn) {
   const unsigned half = insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B ? 8 : 4;
+  // Of an operand that is neither aligned nor canonical AMD's processors report the former, Intel's the
+  // latter.
+  const bool is_misaligned = half == 8 && !is_aligned(s, op, 16);
   u64 va;
+  if (is_misaligned && s.cpuid.is_amd()) return s.raise(x86::kVectorGp, 0), Flow::kFault;
   if (!memory_address(s, op, 2 * half, true, va)) return Flow::kFault;
-  if (half == 8 && (va & 15) != 0) return s.raise(x86::kVectorGp, 0), Flow::kFault;
+  if (is_misaligned) return s.raise(x86::kVectorGp, 0), Flow::kFault;
   auto& gpr = s.state.gpr;
   const u64 mask = size_mask(half);
   const Pair expected = {gpr[x86::kRax] & mask, gpr[x86::kRdx] & mask};

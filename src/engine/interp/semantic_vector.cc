@@ -3,14 +3,12 @@
 
 #include "base/verify.h"
 #include "engine/interp/borrowed.h"
-#include "engine/interp/save_area.h"
 #include "engine/interp/semantic.h"
 #include "engine/interp/simd_precision.h"
+#include "engine/interp/vector_operand.h"
 
 namespace doppel::interp {
 namespace {
-
-constexpr unsigned kMaxMemory = 512;
 
 // Does the guest allow this class of instruction now? SDM 1 10.5, 13.1; SDM 3A 2.5, 13.1.
 bool check_enabled(Interpreter& s, const BorrowedStub& stub) {
@@ -32,85 +30,6 @@ bool check_enabled(Interpreter& s, const BorrowedStub& stub) {
   }
   if (stub.uses_x87) return (cr0 & (x86::kCr0Em | x86::kCr0Ts)) == 0 || s.raise(x86::kVectorNm);
   return true;
-}
-
-// Where the stub finds the guest's operand: in guest RAM directly, or in a bounce buffer.
-struct OperandMemory {
-  u64 va = 0;
-  void* host = nullptr;
-  bool is_bounced = false;
-  alignas(64) u8 buffer[kMaxMemory];
-};
-
-u8* direct_pointer(Interpreter& s, u64 va, unsigned size, bool is_write) {
-  return (is_write ? s.tlb->write : s.tlb->read).find(va, size);
-}
-
-// One element of a masked operand; checked as an access of its own.
-bool element_address(Interpreter& s, const Op& op, const BorrowedStub& stub, unsigned at, u64& va) {
-  const u64 offset = any_offset(&s, &op, trace_base(s, op)) + at;
-  return s.linear_address(op.segment, offset, stub.mask_element_size, stub.writes_memory, va);
-}
-
-enum class Masked : u8 { kLoad, kProbe, kStore };
-
-// The enabled elements of a masked operand; the others are not accessed and cannot fault.
-template <Masked kAccess>
-bool each_enabled(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
-  const u32 enabled = borrowed_enabled_bytes(stub, s.state);
-  const unsigned step = stub.mask_element_size;
-  for (unsigned i = 0; i < stub.memory_size; i += step) {
-    u64 va;
-    if ((enabled >> i & 1) == 0) continue;
-    if (!element_address(s, op, stub, i, va)) return false;
-    bool is_ok;
-    if constexpr (kAccess == Masked::kLoad) is_ok = s.read_linear(va, memory.buffer + i, step, s.access_mode);
-    if constexpr (kAccess == Masked::kProbe) is_ok = s.probe_write(va, step, s.access_mode);
-    if constexpr (kAccess == Masked::kStore)
-      is_ok = s.write_linear(va, memory.buffer + i, step, s.access_mode);
-    if (!is_ok) return false;
-  }
-  return true;
-}
-
-// MASKMOVQ and MASKMOVDQU: whether disabled bytes fault is the implementation's choice. SDM 2B "MASKMOVDQU".
-// On Intel's processors they do.
-bool probe_byte_masked(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
-  return memory_address(s, op, stub.memory_size, true, memory.va) &&
-         s.probe_write(memory.va, stub.memory_size, s.access_mode);
-}
-
-bool prepare_masked(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
-  std::memset(memory.buffer, 0, stub.memory_size);
-  if (stub.mask_element_size == 1) return probe_byte_masked(s, op, stub, memory);
-  if (stub.writes_memory) return each_enabled<Masked::kProbe>(s, op, stub, memory);
-  return each_enabled<Masked::kLoad>(s, op, stub, memory);
-}
-
-bool prepare(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
-  if (stub.memory_size == 0) return true;
-  memory.host = memory.buffer;
-  memory.is_bounced = true;
-  if (stub.is_masked) return prepare_masked(s, op, stub, memory);
-  if (stub.x87_image == X87Image::kStore) return SaveArea(s, op).probe_write(0, stub.memory_size);
-  if (stub.x87_image == X87Image::kLoad) return SaveArea(s, op).read(0, memory.buffer, stub.memory_size);
-  if (!memory_address(s, op, stub.memory_size, stub.writes_memory, memory.va)) return false;
-  if ((memory.va & (stub.alignment - 1u)) != 0) return s.raise(x86::kVectorGp, 0);
-  if (u8* host = direct_pointer(s, memory.va, stub.memory_size, stub.writes_memory)) {
-    memory.host = host;
-    memory.is_bounced = false;
-    return true;
-  }
-  if (stub.writes_memory && !s.probe_write(memory.va, stub.memory_size, s.access_mode)) return false;
-  if (!stub.reads_memory) return true;
-  return s.read_linear(memory.va, memory.buffer, stub.memory_size, s.access_mode);
-}
-
-bool finish(Interpreter& s, const Op& op, const BorrowedStub& stub, OperandMemory& memory) {
-  if (!stub.writes_memory || !memory.is_bounced) return true;
-  if (stub.is_masked) return each_enabled<Masked::kStore>(s, op, stub, memory);
-  if (stub.x87_image == X87Image::kStore) return SaveArea(s, op).write(0, memory.buffer, stub.memory_size);
-  return s.write_linear(memory.va, memory.buffer, stub.memory_size, s.access_mode);
 }
 
 Flow vzero(Interpreter& s, const Op&, const Insn& insn) {
@@ -219,10 +138,7 @@ bool may_suppress_store(const BorrowedStub& stub, const FxsaveArea& fx) {
 // although an exception would suppress it, and no flags are set. Intel's do not touch memory until there is a
 // result.
 bool check_destination_early(Interpreter& s, const Op& op, const BorrowedStub& stub) {
-  if (!s.cpuid.is_amd()) return true;
-  u64 va;
-  return memory_address(s, op, stub.memory_size, true, va) &&
-         s.probe_write(va, stub.memory_size, s.access_mode);
+  return !s.cpuid.is_amd() || probe_operand(s, op, stub);
 }
 
 // A suppressed store does not touch memory at all, so it is known first whether there is one.
@@ -230,12 +146,10 @@ Flow run_x87_store(Interpreter& s, const Op& op, const Insn& insn) {
   const BorrowedStub& stub = *insn.stub;
   if (!check_destination_early(s, op, stub)) return Flow::kFault;
   const FxsaveArea before = s.state.fx;
-  alignas(16) u8 result[kMaxMemory] = {};
+  alignas(16) u8 result[kMaxVectorOperand] = {};
   VERIFY(run_borrowed(stub, s.state, result, nullptr) == BorrowedResult::kDone);
   const bool is_stored = (s.state.fx.fsw & ~s.state.fx.fcw & kStoppingX87Exceptions) == 0;
-  u64 va;
-  if (is_stored && (!memory_address(s, op, stub.memory_size, true, va) ||
-                    !s.write_linear(va, result, stub.memory_size, s.access_mode))) {
+  if (is_stored && !store_operand(s, op, stub, result)) {
     s.state.fx = before;
     return Flow::kFault;
   }
@@ -271,7 +185,7 @@ constexpr u32 kMxcsrUnderflow = 1u << 4;
 Flow convert_to_half(Interpreter& s, const Op& op, const Insn& insn) {
   const BorrowedStub& stub = *insn.stub;
   if (stub.writes_memory && !check_destination_early(s, op, stub)) return Flow::kFault;
-  alignas(16) u8 result[kMaxMemory] = {};
+  alignas(16) u8 result[kMaxVectorOperand] = {};
   u32& mxcsr = s.state.fx.mxcsr;
   const u32 old = mxcsr;
   const u32 enabled = ~(old >> kMxcsrMaskShift) & kMxcsrFlags;
@@ -289,9 +203,7 @@ Flow convert_to_half(Interpreter& s, const Op& op, const Insn& insn) {
     if (!stub.writes_memory) target = before;
     return raise_simd(s);
   }
-  u64 va;
-  return fault_of(!stub.writes_memory || (memory_address(s, op, stub.memory_size, true, va) &&
-                                          s.write_linear(va, result, stub.memory_size, s.access_mode)));
+  return fault_of(!stub.writes_memory || store_operand(s, op, stub, result));
 }
 
 bool is_dot_product(const Insn& insn) {
@@ -322,14 +234,14 @@ Flow run_stub(Interpreter& s, const Op& op, const Insn& insn) {
   if (insn.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH && (may_fault || stub.writes_memory))
     return convert_to_half(s, op, insn);
   OperandMemory memory;
-  if (!prepare(s, op, stub, memory)) return Flow::kFault;
+  if (!prepare_operand(s, op, stub, memory)) return Flow::kFault;
   u64 flags = s.state.rflags;
   if (may_fault && raises_simd(s, insn, memory.host)) return raise_simd(s);
   if (run_borrowed(stub, s.state, memory.host, &flags) != BorrowedResult::kDone) {
     correct_precision(s, insn, memory.host, mxcsr);
     return raise_simd(s);
   }
-  if (!finish(s, op, stub, memory)) return Flow::kFault;
+  if (!finish_operand(s, op, stub, memory)) return Flow::kFault;
   if (stub.writes_flags) set_arithmetic_flags(s, flags);
   update_x87_pointers(s, op, insn);
   return Flow::kNext;

@@ -157,6 +157,16 @@ bool is_wide_form(const Insn& insn) {
          insn.mnemonic == ZYDIS_MNEMONIC_XSAVEC64 || insn.mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
 }
 
+// Alignment, which on AMD's processors comes before the address's other faults. And they touch the start of
+// an area whatever is asked for.
+bool check_area(Interpreter& s, const Op& op, SaveArea& memory, bool is_write) {
+  constexpr unsigned kAlignment = 64;
+  if (!s.cpuid.is_amd()) return memory.check_alignment(kAlignment, is_write);
+  if (!is_aligned(s, op, kAlignment)) return s.raise(x86::kVectorGp, 0);
+  u8 first;
+  return is_write ? memory.probe_write(0, 1) : memory.read(0, &first, 1);
+}
+
 // The bytes of a save area that one instruction touches, in address order.
 class Pieces {
  public:
@@ -205,7 +215,7 @@ Flow xsave(Interpreter& s, const Op& op, const Insn& insn) {
   u8 area[kAreaSize];
   Header header;
   constexpr unsigned kHeaderBytes = kCompact ? 16 : 8;
-  if (!check_extended(s) || !memory.check_alignment(64, true) ||
+  if (!check_extended(s) || !check_area(s, op, memory, true) ||
       !memory.probe_write(kHeaderOffset, kHeaderBytes) ||
       !memory.read(kHeaderOffset, reinterpret_cast<u8*>(&header), kHeaderBytes)) {
     return Flow::kFault;
@@ -255,7 +265,7 @@ Flow xrstor(Interpreter& s, const Op& op, const Insn& insn) {
   const u64 components = requested(s);
   SaveArea memory(s, op);
   u8 area[kAreaSize] = {};
-  if (!check_extended(s) || !memory.check_alignment(64, false) ||
+  if (!check_extended(s) || !check_area(s, op, memory, false) ||
       !memory.read(kHeaderOffset, area + kHeaderOffset, sizeof(Header))) {
     return Flow::kFault;
   }

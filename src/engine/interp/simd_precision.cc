@@ -233,10 +233,10 @@ bool is_half_result_inexact(const CpuState& state, const Insn& insn) {
   // Results are never flushed to zero. SDM 2C "VCVTPS2PH".
   const u32 mxcsr = half_rounding_mxcsr(state, insn) & ~kFlushToZero;
   return any_half_lane(state, insn, [&](const Exact& exact) {
-    // An unmasked underflow of a denormal source counts as inexact always on Intel's processors, and never on
-    // AMD's. The conversion runs as itself, so what holds is what the host does.
-    if (std::abs(static_cast<double>(exact.value)) < 0x1p-126) return !host_is_amd();
-    return is_result_inexact(exact, kHalf, mxcsr);
+    // An unmasked underflow of a denormal source counts as inexact always on Intel's processors; on AMD's it
+    // is as any other. The conversion runs as itself, so what holds is what the host does.
+    const bool is_denormal = std::abs(static_cast<double>(exact.value)) < 0x1p-126;
+    return (is_denormal && !host_is_amd()) || is_result_inexact(exact, kHalf, mxcsr);
   });
 }
 
