@@ -35,6 +35,13 @@ class TranslatedCode : public GuestLocator {
   // it and charges for what it executes.
   virtual Outcome run(i64& budget) = 0;
 
+  // What run() would do with the block at RIP if nothing stopped it.
+  struct NextBlock {
+    u64 executed = 0;  // instructions; 0: the one at RIP is for the owner
+    u64 charged = 0;   // what the budget has to cover for that
+  };
+  virtual NextBlock next_block() = 0;
+
   // Does run() look at its budget?
   virtual bool counts_instructions() const = 0;
 

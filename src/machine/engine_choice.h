@@ -15,6 +15,9 @@ enum class EngineChoice : u8 { kAuto, kInterp, kJit, kKvm };
 // auto, interp, jit, kvm.
 Result<EngineChoice> parse_engine(std::string_view name);
 
+// interp: translated code is checked; empty: it is not.
+Result<bool> parse_check_engine(std::string_view name);
+
 struct EngineRequest {
   EngineChoice choice = EngineChoice::kAuto;
   bool is_switchable = false;        // the engine may be changed later

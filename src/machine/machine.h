@@ -36,6 +36,8 @@
 
 namespace doppel {
 
+class TranslatedCode;
+
 enum class ClockSource : u8 {
   kHost,          // the host's monotonic clock
   kInstructions,  // one nanosecond an instruction: the same run every time
@@ -50,6 +52,7 @@ struct MachineConfig {
   ClockSource clock = ClockSource::kHost;
   EngineChoice engine = EngineChoice::kAuto;
   bool counts_instructions = false;        // for run()'s limit; KVM does not count
+  bool checks_translator = false;          // against the interpreter, block by block
   bool is_switchable = false;              // every engine may be asked for while the machine runs
   std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
   ObservationConfig observation = {};
@@ -143,6 +146,8 @@ class Machine final : private MachineControl {
   void request_stop(StopReason reason, int status) override;
   Result<void> make_vcpus();
   std::unique_ptr<EngineVcpu> make_vcpu(MachineCpu& cpu, u32 apic_id);
+  Result<std::unique_ptr<TranslatedCode>> make_checked(std::unique_ptr<TranslatedCode> code, MachineCpu& cpu,
+                                                       u32 apic_id);
   Result<void> make_event_loop();
   Result<void> check_engine(Engine engine) const;
   void pump_console();
