@@ -31,6 +31,7 @@ int exit_status(const RunResult& result) {
     case RunEnd::kQuit:
       return 0;
     case RunEnd::kDiverged:
+    case RunEnd::kMismatch:
       return 1;
     case RunEnd::kReset:
       return kStatusReset;
@@ -161,6 +162,8 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--engine", options.engine, "auto, interp, jit or kvm");
   run->add_option("--direct", options.direct,
                   "Untranslated user code with engine jit: auto (where it pays), off, or always");
+  run->add_option("--check-engine", options.check_engine,
+                  "interp: let the interpreter do every block of translated code again, and compare");
   run->add_option("--switch-every", options.switch_every,
                   "Change to the next engine that works here after this many milliseconds, again and again");
   run->add_option("--cpu", options.machine.cpu_template,
@@ -209,6 +212,7 @@ Result<int> run_machine(RunOptions& options) {
   config.boot.protocol = TRY(parse_boot_protocol(options.protocol));
   config.engine = TRY(parse_engine(options.engine));
   config.direct = TRY(parse_direct(options.direct));
+  config.checks_translator = TRY(parse_check_engine(options.check_engine));
   const u64 switch_period = TRY(parse_switch_period(options.switch_every));
   // The control socket may ask for another engine.
   config.is_switchable = switch_period != 0 || options.is_switchable;

@@ -14,6 +14,7 @@ struct RunOptions {
   std::string memory = "512M";
   std::string engine = "auto";
   std::string direct = "auto";
+  std::string check_engine;
   std::string switch_every;  // milliseconds; empty: never
   std::string clock = "host";
   std::string protocol = "auto";

@@ -48,6 +48,8 @@ class Core {
 
   // A debugger's watchpoints; null without any. An access that they defer fails with has_fault clear.
   DataWatch* data_watch = nullptr;
+  // Of a reference: see AccessObserver. An access that it refuses fails with has_fault clear.
+  AccessObserver* observer = nullptr;
 
   // --- Faults
   bool raise(u8 vector);

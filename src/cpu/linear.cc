@@ -42,6 +42,12 @@ bool Core::access_linear(u64 va, void* buffer, unsigned size, Access access, Acc
     piece.size = std::min(size - done, static_cast<unsigned>(kPageSize - (address & kPageOffsetMask)));
     done += piece.size;
   }
+  if (observer != nullptr) [[unlikely]] {
+    const bool is_write = access == Access::kWrite;
+    for (unsigned i = 0; i < count; ++i) {
+      if (!observer->may_access(pieces[i].physical, pieces[i].size, is_write)) return false;
+    }
+  }
   if (buffer == nullptr) return true;
   auto* bytes = static_cast<u8*>(buffer);
   for (unsigned i = 0; i < count; ++i) {

@@ -16,6 +16,7 @@ Mmu::Mmu(CpuState& state, GuestMemory& memory, CpuPlatform& platform)
 }
 
 u64 Mmu::code_epoch(bool is_user, unsigned half) const {
+  if (leader_ != nullptr) return leader_->code_epoch(is_user, half);
   return (half != 0 ? kernel_code_.epoch() : contexts_[current_]->code.epoch()) << 1 | (is_user ? 1 : 0);
 }
 
@@ -95,7 +96,19 @@ void Mmu::flush_all() {
   for (TlbListener* listener : listeners_) listener->flush_all();
 }
 
+// What the leader has in its tables is good for the follower, however stale; for the rest both walk.
+Translation Mmu::find_in_leader(GuestVirt address, Access access, AccessMode mode) {
+  const TlbTable& table = leader_->table(mode);
+  const u8* host = (access == Access::kWrite ? table.write : table.read).find(address.value(), 1);
+  if (host == nullptr) return walk(address, access, mode);
+  Translation result;
+  result.is_valid = true;
+  result.physical = physical(host);
+  return result;
+}
+
 Translation Mmu::fill(GuestVirt address, Access access, AccessMode mode) {
+  if (leader_ != nullptr) return find_in_leader(address, access, mode);
   const Translation result = walk(address, access, mode);
   if (!result.is_valid) {
     ++statistics_.page_faults;
@@ -117,6 +130,7 @@ Translation Mmu::fill(GuestVirt address, Access access, AccessMode mode) {
 }
 
 Translation Mmu::translate_code(GuestVirt address, bool is_user) {
+  if (leader_ != nullptr) return leader_->translate_code(address, is_user);
   const unsigned half = address.value() >> 63;
   const u64 page = address.page_number();
   CodeTlbEntry& entry = code_tlb_[page % kCodeTlbEntries];

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "cpu/access_observer.h"
 #include "cpu/code_pages.h"
 #include "cpu/cpu_state.h"
 #include "cpu/data_watch.h"
@@ -111,6 +112,13 @@ class Mmu {
   void set_code_user(CodeFrames::UserId user) { code_user_ = user; }
   CodeFrames::UserId code_user() const { return code_user_; }
 
+  // Data addresses mean what they mean to `leader`, and so do those of code; nothing is entered into any
+  // table. `observer` hears of updates that walks make to paging entries, which nobody else is told of.
+  void follow(Mmu& leader, AccessObserver& observer) {
+    leader_ = &leader;
+    observer_ = &observer;
+  }
+
   // Pages with a data breakpoint are never entered, so that each access takes the slow path.
   void set_watched(bool is_watching) { is_watching_ = is_watching; }
   // The same for the pages with a debugger's watchpoints; null: none. flush_all() makes it take effect.
@@ -140,6 +148,7 @@ class Mmu {
   };
   struct Walk;
 
+  Translation find_in_leader(GuestVirt address, Access access, AccessMode mode);
   void clear_context(Context& context);
   unsigned oldest_context();
   template <class F>
@@ -168,6 +177,8 @@ class Mmu {
   unsigned physical_bits_ = 46;
   bool is_watching_ = false;
   const DataWatch* data_watch_ = nullptr;
+  Mmu* leader_ = nullptr;  // see follow()
+  AccessObserver* observer_ = nullptr;
 };
 
 }  // namespace doppel

@@ -80,6 +80,7 @@ bool Mmu::update_entry(u64 address, u64 old_value, u64 new_bits, unsigned bytes)
     platform_.write_mmio(physical, {reinterpret_cast<u8*>(&value), bytes});
     return true;
   }
+  if (observer_ != nullptr) observer_->will_update(physical, new_bits);
   u8* host = memory_.host(physical);
   u32 old32 = static_cast<u32>(old_value);
   const bool is_done =
@@ -87,7 +88,8 @@ bool Mmu::update_entry(u64 address, u64 old_value, u64 new_bits, unsigned bytes)
                                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
                  : __atomic_compare_exchange_n(reinterpret_cast<u32*>(host), &old32, static_cast<u32>(value),
                                                false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-  if (memory_.is_code_frame(physical)) memory_.note_write(physical, bytes, code_user_);
+  if (observer_ == nullptr && memory_.is_code_frame(physical))
+    memory_.note_write(physical, bytes, code_user_);
   return is_done;
 }
 

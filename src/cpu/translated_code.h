@@ -35,13 +35,20 @@ class TranslatedCode : public GuestLocator {
   // it and charges for what it executes.
   virtual Outcome run(i64& budget) = 0;
 
+  // What run() would do with the block at RIP if nothing stopped it.
+  struct NextBlock {
+    u64 executed = 0;  // instructions; 0: the one at RIP is for the owner
+    u64 charged = 0;   // what the budget has to cover for that
+  };
+  virtual NextBlock next_block() = 0;
+
   // Does run() look at its budget?
   virtual bool counts_instructions() const = 0;
 
   // Does run() come back when privileged code returns to user code? Not at first.
-  virtual void leave_for_user(bool leaves) = 0;
+  virtual void leave_for_user(bool leaves) { (void)leaves; }
   // How often user code of the current address space has called the system.
-  virtual u64 system_calls() const = 0;
+  virtual u64 system_calls() const { return 0; }
 
   // Any thread: `attention` was set.
   virtual void attention() = 0;

@@ -1,6 +1,8 @@
 // Putting a machine together and loading its guest.
 #include <sched.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "boot/acpi_tables.h"
 #include "devices/port_map.h"
@@ -8,6 +10,7 @@
 #include "engine/interp/interpreter.h"
 #include "engine/jit/jit.h"
 #include "engine/kvm/kvm_vcpu.h"
+#include "engine/lockstep/checked_code.h"
 #include "machine/machine.h"
 
 namespace doppel {
@@ -86,6 +89,30 @@ Result<EnginePlan> plan_engines_of(const MachineConfig& config) {
       inputs);
 }
 
+// Who decodes code is one of CodeFrames::kMaxUsers: a vCPU, its reference, and what it may change to.
+constexpr unsigned kMaxCheckedVcpus = 16;
+static_assert(3 * kMaxCheckedVcpus <= CodeFrames::kMaxUsers);
+
+// What memory holds must depend on the vCPU alone while it runs.
+Result<void> check_checking(const MachineConfig& config, const EnginePlan& engines) {
+  if (!config.checks_translator) return {};
+  if (config.clock != ClockSource::kInstructions) {
+    return fail_usage(
+        "--check-engine interp: blocks can be done again only while nothing else runs: "
+        "give --clock instructions, too");
+  }
+  if (engines.first != Engine::kJit) return fail_usage("--check-engine interp: give --engine jit, too");
+  if (config.cpus > kMaxCheckedVcpus) {
+    return fail_usage("--check-engine interp: give at most {} CPUs, as each needs a second interpreter",
+                      kMaxCheckedVcpus);
+  }
+  const auto is_share = [](const DeviceOption& device) { return device.option == "--share"; };
+  if (std::ranges::any_of(config.devices, is_share)) {
+    return fail_usage("--check-engine interp: --share lets another process change the guest's memory");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, CharacterSink& console) {
@@ -100,6 +127,7 @@ Result<std::unique_ptr<Machine>> Machine::create_empty(const MachineConfig& conf
   }
   TRY_VOID(check_host_cpus(config.host_cpus));
   EnginePlan engines = TRY(plan_engines_of(config));
+  TRY_VOID(check_checking(config, engines));
   const x86::CpuidConfig cpuid_config{.cpu_count = config.cpus,
                                       .tsc_hz = engines.tsc_hz,
                                       .kvm_features = KvmParavirt::features() & ~engines.removed_kvm_features,
@@ -155,6 +183,19 @@ Result<void> Machine::assemble() {
   return {};
 }
 
+Result<std::unique_ptr<TranslatedCode>> Machine::make_checked(std::unique_ptr<TranslatedCode> code,
+                                                              MachineCpu& cpu, u32 apic_id) {
+  std::unique_ptr<InstructionReference> reference = TRY(create_interpreter_reference(
+      {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id}));
+  const auto on_mismatch = [this](const std::string& report) {
+    LOG_ERROR("{}", report);
+    const std::lock_guard lock(buses_.device_lock);
+    vcpus_.stop({RunEnd::kMismatch, 0});
+  };
+  return check_translated_code(std::move(code), std::move(reference),
+                               {.cpu = apic_id, .on_mismatch = on_mismatch});
+}
+
 std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
   EngineMaker interpreter = [this, &cpu, apic_id] {
     return create_interpreter(
@@ -170,6 +211,7 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
     if (stub_factory_) {
       translated = create_direct_code(std::move(translated), *stub_factory_, config_.direct == DirectUse::kAlways);
     }
+    if (config_.checks_translator) translated = TRY(make_checked(std::move(translated), cpu, apic_id));
     return create_interpreter(
         {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id},
         std::move(translated));

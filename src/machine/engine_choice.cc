@@ -72,6 +72,11 @@ Result<DirectUse> parse_direct(std::string_view name) {
   return fail_usage("--direct {}: give auto, off or always", name);
 }
 
+Result<bool> parse_check_engine(std::string_view name) {
+  if (name.empty() || name == "interp") return !name.empty();
+  return fail_usage("--check-engine {}: give interp", name);
+}
+
 Result<EnginePlan> plan_engines(const EngineRequest& request, Inputs& inputs) {
   EnginePlan plan = TRY(plan_without_kvm(request));
   const bool asks_for_kvm = request.choice == EngineChoice::kKvm;

@@ -21,6 +21,9 @@ Result<DirectUse> parse_direct(std::string_view name);
 // auto, interp, jit, kvm.
 Result<EngineChoice> parse_engine(std::string_view name);
 
+// interp: translated code is checked; empty: it is not.
+Result<bool> parse_check_engine(std::string_view name);
+
 struct EngineRequest {
   EngineChoice choice = EngineChoice::kAuto;
   bool is_switchable = false;        // the engine may be changed later

@@ -37,6 +37,8 @@
 
 namespace doppel {
 
+class TranslatedCode;
+
 enum class ClockSource : u8 {
   kHost,          // the host's monotonic clock
   kInstructions,  // one nanosecond an instruction: the same run every time
@@ -52,6 +54,7 @@ struct MachineConfig {
   EngineChoice engine = EngineChoice::kAuto;
   DirectUse direct = DirectUse::kAuto;
   bool counts_instructions = false;        // for run()'s limit; KVM does not count
+  bool checks_translator = false;          // against the interpreter, block by block
   bool is_switchable = false;              // every engine may be asked for while the machine runs
   std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
   ObservationConfig observation = {};
@@ -146,6 +149,8 @@ class Machine final : private MachineControl {
   void make_stub_factory();
   Result<void> make_vcpus();
   std::unique_ptr<EngineVcpu> make_vcpu(MachineCpu& cpu, u32 apic_id);
+  Result<std::unique_ptr<TranslatedCode>> make_checked(std::unique_ptr<TranslatedCode> code, MachineCpu& cpu,
+                                                       u32 apic_id);
   Result<void> make_event_loop();
   Result<void> check_engine(Engine engine) const;
   void pump_console();

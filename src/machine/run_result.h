@@ -15,6 +15,7 @@ enum class RunEnd : u8 {
   kInstructionLimit,
   kQuit,
   kDiverged,  // the guest does not do what a recording says; reported already
+  kMismatch,  // translated code does not do what the interpreter does; reported already
   kHalted,  // with WhenHalted::kReturn, or when the clock counts instructions and no timer could end the halt
 };
 

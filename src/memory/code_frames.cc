@@ -110,7 +110,7 @@ u64 CodeFrames::post(UserId user, Message message) {
   }
   ++box.posted;
   if (box.is_inside) box.user->interrupt();
-  return box.is_inside ? box.posted : 0;
+  return box.is_inside ? box.posted.load() : 0;
 }
 
 void CodeFrames::written(u64 frame, u64 start, u64 size, UserId writer) {
@@ -148,6 +148,7 @@ void CodeFrames::leave(UserId user) {
 
 void CodeFrames::handle_mail(UserId user) {
   Mailbox& box = mailboxes_[user];
+  if (box.handled.load(std::memory_order_relaxed) == box.posted.load()) return;
   std::vector<Message> messages;
   bool is_overfull = false;
   u64 number = 0;

@@ -90,7 +90,7 @@ class CodeFrames {
     std::vector<Message> messages;
     bool is_overfull = false;  // instead of messages: everything changed
     bool is_inside = false;
-    u64 posted = 0;
+    std::atomic<u64> posted = 0;
     std::atomic<u64> handled = 0;
     std::atomic<bool> is_outside = true;  // !is_inside, for those who wait
   };

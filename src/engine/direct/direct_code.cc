@@ -37,8 +37,7 @@ class DirectCode final : public TranslatedCode, public TlbListener {
   bool code_written(GuestPhys address, u64 size) override;
   bool holds(u64 frame) const override { return scanned_->holds(frame) || translated_->holds(frame); }
   void forget_all() override;
-  void leave_for_user(bool leaves) override { translated_->leave_for_user(leaves); }
-  u64 system_calls() const override { return translated_->system_calls(); }
+  NextBlock next_block() override { return translated_->next_block(); }
   std::vector<std::pair<std::string_view, u64>> statistics() const override;
   void add_metrics(MetricList& list) const override { translated_->add_metrics(list); }
   GuestPlace locate(u64 host_pc) const override { return translated_->locate(host_pc); }

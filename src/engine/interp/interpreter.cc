@@ -102,7 +102,7 @@ void Interpreter::refresh() {
   update_mode();
   const bool checks_alignment =
       cpl == 3 && (state.rflags & x86::kFlagAc) != 0 && (state.cr0 & x86::kCr0Am) != 0;
-  tlb = checks_alignment ? &empty_table() : &mmu.table(access_mode);
+  tlb = checks_alignment || observer != nullptr ? &empty_table() : &mmu.table(access_mode);
   const Segment& cs = state.segment(x86::kCs);
   const u8 code_size = is_64bit ? 8 : (cs.is_32bit() ? 4 : 2);
   if (code_size != code_size_ || is_real_or_v8086() != is_real_code_) {

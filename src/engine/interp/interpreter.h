@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "cpu/core.h"
+#include "cpu/instruction_reference.h"
 #include "cpu/translated_code.h"
 #include "cpu/vcpu.h"
 #include "engine/interp/borrowed.h"
@@ -26,6 +27,9 @@ struct InterpreterConfig {
 // With `translated`, 64-bit code runs there as far as it can: a different engine with the same rules.
 Result<std::unique_ptr<Vcpu>> create_interpreter(const InterpreterConfig& config,
                                                  std::unique_ptr<TranslatedCode> translated = nullptr);
+
+// An interpreter that only says what another vCPU's instructions do.
+Result<std::unique_ptr<InstructionReference>> create_interpreter_reference(const InterpreterConfig& config);
 
 }  // namespace doppel
 
@@ -68,6 +72,9 @@ class Interpreter final : public Core {
   }
   void load(const CpuState& in);
   void set_debug(const DebugControl& control);
+
+  // As a reference, which has an observer: see InstructionReference::execute().
+  u64 execute(u64 instructions);
 
   // --- Used by handlers
   const TlbTable* tlb =

@@ -14,6 +14,7 @@ bool find_locked(Interpreter& s, u64 va, unsigned size, LockedOperand& operand) 
   const Translation translation = s.mmu.fill(GuestVirt(va), Access::kWrite, s.access_mode);
   if (!translation.is_valid) return s.raise_page_fault(GuestVirt(va), translation.error_code);
   operand.physical = translation.physical;
+  if (s.observer != nullptr && !s.observer->may_access(operand.physical, size, true)) return false;
   if (s.memory.is_ram(operand.physical, size)) operand.host = s.memory.host(operand.physical);
   return true;
 }

@@ -26,7 +26,8 @@ struct Block {
   BlockKey key;
   u32 bytes = 0;  // of guest code
   u32 instructions = 0;
-  u32 island = 0;  // positions in the code memory: leaves to look for the block at this RIP again,
+  u32 executed = 0;  // of them, before one that is always the interpreter's
+  u32 island = 0;    // positions in the code memory: leaves to look for the block at this RIP again,
   u32 entry = 0;
   u32 direct = 0;
   u32 end = 0;

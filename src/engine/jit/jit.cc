@@ -51,6 +51,7 @@ class Jit final : public TranslatedCode {
     pending_ = &pending;
   }
   Outcome run(i64& budget) override;
+  NextBlock next_block() override;
   bool counts_instructions() const override { return options_.counts; }
   void leave_for_user(bool leaves) override { leaves_for_user_ = leaves; }
   u64 system_calls() const override { return frame_of(core_->mmu.address_space()).system_calls; }
@@ -273,6 +274,12 @@ TranslatedCode::Outcome Jit::run(i64& budget) {
       return Outcome::kInterpret;
     }
   }
+}
+
+TranslatedCode::NextBlock Jit::next_block() {
+  const Block* block = find_or_translate(core_->state.rip, core_->access_mode, true);
+  if (block == nullptr) return {};
+  return {.executed = block->executed, .charged = block->instructions};
 }
 
 void Jit::take_back(const Frame& frame) {

@@ -83,6 +83,7 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   emit_head(block);
   if (crosses) emit_guard(block);
   if (options_.counts) charge();
+  is_interpreted_ = false;
   bool is_open = true;
   for (unsigned i = 0; i < item_count_ && is_open;) {
     const unsigned run = stack_run(i);
@@ -93,6 +94,7 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
     } else {
       is_open = emit_item(items_[i++]);
     }
+    block.executed = i - (is_interpreted_ ? 1 : 0);
   }
   // A serializing instruction looks for attention, as another CPU may have changed what follows.
   const bool polls = items_[item_count_ - 1].classified.kind == Kind::kSerialize;
@@ -226,6 +228,7 @@ void Translator::give_back(u64 rip) {
 }
 
 void Translator::interpret_from(u64 rip) {
+  is_interpreted_ = true;
   if (options_.counts) give_back(rip);
   assembler_->set(kAddress, rip);
   assembler_->jump_to(thunks_.leave_to_interpret);

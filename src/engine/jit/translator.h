@@ -182,6 +182,7 @@ class Translator {
   u32 island_ = 0;
   u32 entry_ = 0;
   AccessMode next_mode_ = kSupervisor;  // of what follows the block
+  bool is_interpreted_ = false;         // an instruction was left to the interpreter
 };
 
 }  // namespace doppel::jit
