@@ -6,11 +6,43 @@
 #include <algorithm>
 #include <array>
 #include <bitset>
+#include <cstring>
 
 #include "memory/address.h"
 
 namespace doppel::direct {
 namespace {
+
+// Behind 0F.
+constexpr bool is_sensitive_opcode(u8 opcode, unsigned mod, unsigned reg) {
+  switch (opcode) {
+    case 0x00:  // SLDT, STR, VERR, VERW
+    case 0x01:  // SGDT, SIDT, SMSW, XGETBV, RDPKRU, VMCALL, ...
+    case 0x02:  // LAR
+    case 0x03:  // LSL
+    case 0x34:  // SYSENTER
+    case 0xa2:  // CPUID
+      return true;
+    case 0xae:  // XSAVE, XRSTOR, XSAVEOPT
+      return mod != 3 && (reg == 4 || reg == 5 || reg == 6);
+    case 0xc7:  // RDPID; XSAVEC, XSAVES, XRSTORS
+      return mod != 3 ? reg >= 3 && reg <= 5 : reg == 7;
+    default:
+      return false;
+  }
+}
+
+// Are there such bytes at all, wherever instructions begin? Mostly not.
+bool has_sensitive_bytes(std::span<const u8> page) {
+  const u8* const end = page.data() + page.size();
+  for (const u8* at = page.data(); at < end; ++at) {
+    at = static_cast<const u8*>(std::memchr(at, 0x0f, static_cast<size_t>(end - at)));
+    if (at == nullptr) return false;
+    if (end - at < 3) return true;
+    if (is_sensitive_opcode(at[1], at[2] >> 6, at[2] >> 3 & 7)) return true;
+  }
+  return false;
+}
 
 constexpr u64 kBefore = 256;  // bytes within which decoding falls into step
 
@@ -31,40 +63,9 @@ class Sweep {
 
  private:
   static bool is_sensitive(const ZydisDecodedInstruction& instruction) {
-    const u8 opcode = instruction.opcode;
-    const u8 reg = instruction.raw.modrm.reg;
-    const bool is_memory = instruction.raw.modrm.mod != 3;
-    switch (instruction.opcode_map) {
-      case ZYDIS_OPCODE_MAP_DEFAULT:
-        // MOV to a segment register, IRET, far RET, far CALL and JMP.
-        return opcode == 0x8e || opcode == 0xcf || opcode == 0xca || opcode == 0xcb ||
-               (opcode == 0xff && (reg == 3 || reg == 5));
-      case ZYDIS_OPCODE_MAP_0F:
-        break;
-      default:
-        return false;
-    }
-    if (instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return false;
-    switch (opcode) {
-      case 0x00:  // SLDT, STR, VERR, VERW
-      case 0x01:  // SGDT, SIDT, SMSW, XGETBV, RDPKRU, VMCALL, ...
-      case 0x02:  // LAR
-      case 0x03:  // LSL
-      case 0x34:  // SYSENTER
-      case 0xa1:  // POP FS
-      case 0xa2:  // CPUID
-      case 0xa9:  // POP GS
-      case 0xb2:  // LSS
-      case 0xb4:  // LFS
-      case 0xb5:  // LGS
-        return true;
-      case 0xae:  // XSAVE, XRSTOR, XSAVEOPT
-        return is_memory && (reg == 4 || reg == 5 || reg == 6);
-      case 0xc7:  // RDPID; XSAVEC, XSAVES, XRSTORS
-        return is_memory ? reg >= 3 && reg <= 5 : reg == 7;
-      default:
-        return false;
-    }
+    return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F &&
+           instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+           is_sensitive_opcode(instruction.opcode, instruction.raw.modrm.mod, instruction.raw.modrm.reg);
   }
 
   void append(std::span<const u8> bytes) {
@@ -98,6 +99,8 @@ class Sweep {
 
 }  // namespace
 
-bool has_sensitive_code(const ScannedCode& code) { return Sweep(code).finds_sensitive(code.entry); }
+bool has_sensitive_code(const ScannedCode& code) {
+  return has_sensitive_bytes(code.page) && Sweep(code).finds_sensitive(code.entry);
+}
 
 }  // namespace doppel::direct

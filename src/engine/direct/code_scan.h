@@ -7,9 +7,9 @@
 
 namespace doppel::direct {
 
-// A sensitive instruction that does not trap at privilege 3 (CPUID, XGETBV, RDPID, SGDT and its kin, LSL,
-// segment loads, far transfers, SYSENTER, XSAVE where it tells what the host has) begins on the page at a
-// place where an instruction may begin.
+// A sensitive instruction that neither traps at privilege 3 nor shows in the registers afterwards (CPUID,
+// XGETBV, RDPID, SGDT and its kin, LSL, SYSENTER, XSAVE, which tells what the host has) begins on the page where
+// an instruction may begin.
 //
 // Code is decoded from a little before the page, where decoding soon falls into step with what is executed,
 // and from where it is entered. An instruction that only shows when code is entered in the middle of another

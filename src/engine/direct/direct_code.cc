@@ -12,9 +12,6 @@
 namespace doppel::direct {
 namespace {
 
-constexpr u16 kUserCode = 0x33;  // the selectors that Linux gives its processes, and so the stubs
-constexpr u16 kUserData = 0x2b;
-
 class DirectCode final : public TranslatedCode, public TlbListener {
  public:
   DirectCode(std::unique_ptr<TranslatedCode> translated, StubFactory& factory, bool is_always)
@@ -147,6 +144,10 @@ TranslatedCode::Outcome DirectCode::run(i64& budget) {
         case DirectSpace::Outcome::kLost:
           // What ran has no registers any more. Only a program that attacks its own process gets here.
           core_->deliver({x86::kVectorGp, true, 0}, EventSource::kException, core_->state.rip);
+          return Outcome::kAttention;
+        case DirectSpace::Outcome::kFault:
+          core_->deliver(core_->fault, EventSource::kException, core_->state.rip);
+          core_->has_fault = false;
           return Outcome::kAttention;
       }
     }

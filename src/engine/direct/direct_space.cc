@@ -12,6 +12,7 @@ namespace {
 
 constexpr u64 kLargePage = 2 * kMiB;
 constexpr u64 kAround = 64;            // pages that are looked at around one that faulted
+constexpr u64 kCodeAround = 16;
 constexpr u64 kMostPages = 200'000;    // of a process; the host allows some 65,000 separate mappings
 constexpr u64 kMostMappings = 48;      // at a time: leaves room for what was flushed
 constexpr u8 kReadCode = PROT_READ | PROT_EXEC;
@@ -73,6 +74,7 @@ DirectSpace::Outcome DirectSpace::run() {
     ++statistics_.rounds;
     statistics_.nanoseconds += static_cast<u64>(away.count());
     const StopReport report = is_alive ? take_context(*stub_, core_.state) : StopReport{};
+    if (report.stop != Stop::kLost && !take_selectors(report)) return Outcome::kFault;
     switch (report.stop) {
       case Stop::kKick:
         ++statistics_.kicks;
@@ -97,6 +99,23 @@ DirectSpace::Outcome DirectSpace::run() {
         return Outcome::kLost;
     }
   }
+}
+
+// What guest code loaded came from the host's descriptor tables; the guest's decide. False: with a fault.
+bool DirectSpace::take_selectors(const StopReport& report) {
+  constexpr unsigned kData[] = {x86::kDs, x86::kEs, x86::kFs, x86::kGs};
+  const bool is_plain = report.code_selector == kUserCode;
+  if (is_plain && report.data_selectors == std::array<u16, 4>{}) return true;
+  for (unsigned i = 0; i < 4; ++i) {
+    if (report.data_selectors[i] == 0) continue;
+    const u64 base = core_.state.segments[kData[i]].base;
+    if (!core_.load_segment(kData[i], report.data_selectors[i])) return false;
+    if (base != 0) core_.state.segments[kData[i]].base = base;  // WRFSBASE came later
+  }
+  const u64 rip = core_.state.rip;
+  if (!is_plain && !core_.far_jump(report.code_selector, rip, 8, rip)) return false;
+  core_.update_mode();
+  return true;
 }
 
 // RIP to the trapping instruction: INT3, INT 3 or INT1. Some hosts report the last as a fault.
@@ -133,6 +152,18 @@ bool DirectSpace::mend(const StopReport& report) {
   return true;
 }
 
+template <class F>
+void DirectSpace::each_neighbour(u64 address, u64 count, F f) {
+  const u64 start = address & ~(count * kPageSize - 1);
+  for (u64 page = start; page < start + count * kPageSize && calls_.size() < kMostMappings;
+       page += kPageSize) {
+    if (!is_guest_address(page) || pages.find(page).protection != 0) continue;
+    const auto found = debug_walk(core_.state, core_.memory, GuestVirt(page));
+    if (!found || !found->is_user || !found->is_accessed || found->page_size != kPageSize) continue;
+    if (core_.memory.is_ram(found->physical.page_base(), kPageSize)) f(page, *found);
+  }
+}
+
 bool DirectSpace::enter_code(u64 address) {
   const Translation translation = core_.mmu.walk(GuestVirt(address), Access::kFetch, kUser);
   if (!translation.is_valid) return false;
@@ -146,7 +177,16 @@ bool DirectSpace::enter_code(u64 address) {
     return false;
   }
   map(address, frame, kReadCode, translation.page_size > kPageSize);
+  map_code_around(address);
   return true;
+}
+
+// Neighbours with code that the guest has used, in the same way as data.
+void DirectSpace::map_code_around(u64 address) {
+  each_neighbour(address, kCodeAround, [this](u64 page, const DebugTranslation& found) {
+    const GuestPhys frame = found.physical.page_base();
+    if (found.is_executable && scanned_.is_runnable(page, frame)) map(page, frame, kReadCode, false);
+  });
 }
 
 bool DirectSpace::enter_data(u64 address, bool is_write) {
@@ -192,16 +232,10 @@ void DirectSpace::map_large(u64 address, const Translation& translation) {
 
 // Neighbours that the guest has used: their accessed bits are set, and for writes the dirty bits.
 void DirectSpace::map_around(u64 address) {
-  const u64 start = address & ~(kAround * kPageSize - 1);
-  for (u64 page = start; page < start + kAround * kPageSize && calls_.size() < kMostMappings;
-       page += kPageSize) {
-    if (!is_guest_address(page) || pages.find(page).protection != 0) continue;
-    const auto found = debug_walk(core_.state, core_.memory, GuestVirt(page));
-    if (!found || !found->is_user || !found->is_accessed || found->page_size != kPageSize) continue;
-    const GuestPhys frame = found->physical.page_base();
-    if (!core_.memory.is_ram(frame, kPageSize)) continue;
-    map(page, frame, protection_of(page, frame, found->is_writable && found->is_dirty), false);
-  }
+  each_neighbour(address, kAround, [this](u64 page, const DebugTranslation& found) {
+    const GuestPhys frame = found.physical.page_base();
+    map(page, frame, protection_of(page, frame, found.is_writable && found.is_dirty), false);
+  });
 }
 
 // Joins the call before it where it can.

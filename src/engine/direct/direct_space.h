@@ -57,6 +57,7 @@ class DirectSpace {
     kInterpret,   // the instruction at RIP is for the interpreter
     kTranslate,   // code at RIP must not run directly
     kLost,        // the process is gone, and the registers are those of the last stop
+    kFault,       // a segment register was loaded in a way that the guest's tables do not allow
   };
   // Until something else than a page fault that can be mended stops it.
   Outcome run();
@@ -66,12 +67,16 @@ class DirectSpace {
   u64 last_use = 0;
 
  private:
+  bool take_selectors(const StopReport& report);
   void step_back();
   bool mend(const StopReport& report);
   bool enter_code(u64 address);
   bool enter_data(u64 address, bool is_write);
   void map_large(u64 address, const Translation& translation);
   void map_around(u64 address);
+  void map_code_around(u64 address);
+  template <class F>
+  void each_neighbour(u64 address, u64 count, F f);
   void map(u64 address, GuestPhys frame, u8 protection, bool is_large);
   u8 protection_of(u64 address, GuestPhys frame, bool is_writable) const;
 

@@ -44,8 +44,24 @@ doppel_stub_handler:
   movq %rax, 0x3018(%r15)
   rdgsbase %rax
   movq %rax, 0x3020(%r15)
+  movl %ds, %eax
+  movw %ax, 0x3040(%r15)
+  movl %es, %eax
+  movw %ax, 0x3042(%r15)
+  movl %fs, %eax
+  movw %ax, 0x3044(%r15)
+  movl %gs, %eax
+  movw %ax, 0x3046(%r15)
   movl $39, %eax
   syscall
+  cmpq $0, 0x3040(%r15)
+  je 1f
+  xorl %eax, %eax
+  movl %eax, %ds
+  movl %eax, %es
+  movl %eax, %fs
+  movl %eax, %gs
+1:
   movq 0x3018(%r15), %rax
   wrfsbase %rax
   movq 0x3020(%r15), %rax
@@ -125,7 +141,8 @@ static_assert(offsetof(StubCalls, count) == 8 && offsetof(StubCalls, calls) == 1
 static_assert(offsetof(StubFilters, runner) == 0 && offsetof(StubFilters, mapper) == 0x10);
 static_assert(offsetof(StubState, context) == 0x10 && offsetof(StubState, fs_base) == 0x18 &&
               offsetof(StubState, gs_base) == 0x20 && offsetof(StubState, mapper) == 0x28 &&
-              offsetof(StubState, listener) == 0x30 && offsetof(StubState, done) == 0x38);
+              offsetof(StubState, listener) == 0x30 && offsetof(StubState, done) == 0x38 &&
+              offsetof(StubState, selectors) == 0x40);
 static_assert(kStopCall == 39 && kHandlerOffset == 32);
 
 StubCode stub_code() {

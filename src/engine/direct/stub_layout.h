@@ -63,6 +63,8 @@ struct StubState {
   i64 mapper;    // thread number, or a negative error
   i64 listener;  // descriptor of the filter's listener, a negative error, or kNoListenerYet
   u32 done;      // the last sequence of calls that was done
+  u32 reserved;
+  std::array<u16, 4> selectors;  // of DS, ES, FS, GS. They are null when guest code begins
 };
 inline constexpr i64 kNoListenerYet = -5000;
 

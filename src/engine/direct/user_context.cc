@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kGregs[x86::kGprCount] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                         REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
-constexpr u16 kUserCode = 0x33;  // Linux's, host and guest alike: direct execution asks for them
 constexpr u64 kSyscallBytes = 2;
 
 struct XsaveArea {
@@ -111,14 +110,16 @@ StopReport take_context(StubProcess& stub, CpuState& state) {
   const Frame frame = frame_of(stub);
   if (frame.context == nullptr) return {};
   const greg_t* gregs = frame.context->uc_mcontext.gregs;
-  if (static_cast<u16>(gregs[REG_CSGSFS]) != kUserCode) return {};
   for (unsigned i = 0; i < x86::kGprCount; ++i) state.gpr[i] = static_cast<u64>(gregs[kGregs[i]]);
   state.rip = static_cast<u64>(gregs[REG_RIP]);
   state.rflags = (state.rflags & ~kUserFlags) | (static_cast<u64>(gregs[REG_EFL]) & kUserFlags);
   state.segments[x86::kFs].base = stub.state().fs_base;
   state.segments[x86::kGs].base = stub.state().gs_base;
   take_vectors(*frame.vectors, state);
-  return report_of(stub, frame, state);
+  StopReport report = report_of(stub, frame, state);
+  report.code_selector = static_cast<u16>(gregs[REG_CSGSFS]);
+  report.data_selectors = stub.state().selectors;
+  return report;
 }
 
 bool put_context(StubProcess& stub, const CpuState& state) {
@@ -127,6 +128,7 @@ bool put_context(StubProcess& stub, const CpuState& state) {
   greg_t* gregs = frame.context->uc_mcontext.gregs;
   for (unsigned i = 0; i < x86::kGprCount; ++i) gregs[kGregs[i]] = static_cast<greg_t>(state.gpr[i]);
   gregs[REG_RIP] = static_cast<greg_t>(state.rip);
+  gregs[REG_CSGSFS] = static_cast<greg_t>(kUserCode | u64{kUserData} << 48);
   gregs[REG_EFL] = static_cast<greg_t>((state.rflags & kUserFlags) | x86::kFlagIf | x86::kFlagReserved1);
   stub.state().fs_base = state.segments[x86::kFs].base;
   stub.state().gs_base = state.segments[x86::kGs].base;
