@@ -84,6 +84,7 @@ class DirectCode final : public TranslatedCode, public TlbListener {
   DirectSpace* now_ = nullptr;  // of this CR3
   u64 now_cr3_ = 0;
   u64 translated_page_ = ~u64{0};  // of code that must not run directly and is running translated
+  bool was_privileged_ = false;  // since user code ran last
   bool is_refused_ = false;  // the host does not allow it
 };
 
@@ -157,13 +158,17 @@ TranslatedCode::Outcome DirectCode::run(i64& budget) {
 
 TranslatedCode::Outcome DirectCode::run_translated(DirectSpace& space, i64& budget) {
   translated_->leave_for_user(space.policy.is_active());
-  if (core_->cpl != 3) return translated_->run(budget);
+  if (core_->cpl != 3) {
+    was_privileged_ = true;
+    return translated_->run(budget);
+  }
+  const bool is_return = std::exchange(was_privileged_, false);
   const Policy::Time start = Policy::Clock::now();
   if (!space.policy.is_watching(start)) return translated_->run(budget);
   const u64 calls = translated_->system_calls();
   const Outcome outcome = translated_->run(budget);
   if (&space_now() == &space) {
-    space.policy.note_stretch(start, Policy::Clock::now(), translated_->system_calls() - calls);
+    space.policy.note_stretch(start, Policy::Clock::now(), translated_->system_calls() - calls, is_return);
   }
   return outcome;
 }

@@ -5,9 +5,9 @@
 
 namespace doppel::direct {
 
-void Policy::note_stretch(Time start, Time now, u64 calls) {
+void Policy::note_stretch(Time start, Time now, u64 calls, bool is_return) {
   if (calls == 0) time_ += now - start;  // else who knows how much of it was the system's
-  events_ += calls + 1;
+  events_ += calls + (is_return ? 1 : 0);
   if (time_ < kEnough && events_ < kManyEvents) return;
   is_active_ = events_ * kStretch < time_;
   time_ = {};

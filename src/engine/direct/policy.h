@@ -22,9 +22,9 @@ class Policy {
   bool is_active() const { return is_active_ || is_always_; }
   // Is note_stretch() wanted?
   bool is_watching(Time now) const { return !is_active() && now >= resting_until_; }
-  // Translated user code ran from `start` until now, when something else than itself was needed; `calls`:
-  // how often it called the system meanwhile.
-  void note_stretch(Time start, Time now, u64 calls);
+  // Translated user code ran from `start` until now; `calls`: how often it called the system meanwhile;
+  // `is_return`: privileged code ran before.
+  void note_stretch(Time start, Time now, u64 calls, bool is_return);
   // Something stopped it that only the guest's kernel can do. When that happens often (fresh memory, small
   // system calls), it is translated until it computes again.
   void note_event(Time now);
@@ -38,13 +38,13 @@ class Policy {
 
  private:
   static constexpr Duration kEnough = std::chrono::microseconds(1000);
-  static constexpr Duration kStretch = std::chrono::microseconds(150);  // between two events, on average
+  static constexpr Duration kStretch = std::chrono::microseconds(100);  // between two events, on average
   static constexpr u64 kManyEvents = 20;
   static constexpr unsigned kManyInARow = 4;  // events, each less than kStretch after the last
   static constexpr double kGain = 1.5;  // translated time beyond the direct, in direct times
   // That a round may have spent on everything but the guest's code: signals, switches of process, mapping
   // pages, touching them. Only what is longer counts as a gain.
-  static constexpr Duration kRoundCost = std::chrono::microseconds(100);
+  static constexpr Duration kRoundCost = std::chrono::microseconds(50);
   static constexpr Duration kCredit = std::chrono::milliseconds(2);
   static constexpr Duration kDebt = std::chrono::milliseconds(10);
   static constexpr Duration kFirstPause = std::chrono::milliseconds(10);
