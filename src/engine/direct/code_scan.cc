@@ -38,7 +38,7 @@ bool has_sensitive_bytes(std::span<const u8> page) {
   for (const u8* at = page.data(); at < end; ++at) {
     at = static_cast<const u8*>(std::memchr(at, 0x0f, static_cast<size_t>(end - at)));
     if (at == nullptr) return false;
-    if (end - at < 3) return true;
+    if (end - at < 3) return end - at == 2;
     if (is_sensitive_opcode(at[1], at[2] >> 6, at[2] >> 3 & 7)) return true;
   }
   return false;
@@ -55,11 +55,13 @@ class Sweep {
     append(code.before.last(std::min(code.before.size(), kBefore)));
     start_ = size_;
     append(code.page);
-    end_ = size_;
-    append(code.behind.first(std::min<u64>(code.behind.size(), ZYDIS_MAX_INSTRUCTION_LENGTH)));
   }
 
-  bool finds_sensitive(u64 entry) { return finds_from(0) || finds_from(start_ + entry); }
+  bool finds_sensitive(u64 entry) {
+    const u64 reach = std::min<u64>(start_, ZYDIS_MAX_INSTRUCTION_LENGTH);
+    if (!has_sensitive_bytes({bytes_.data() + start_ - reach, bytes_.data() + size_})) return false;
+    return finds_from(0) || finds_from(start_ + entry);
+  }
 
  private:
   static bool is_sensitive(const ZydisDecodedInstruction& instruction) {
@@ -75,23 +77,20 @@ class Sweep {
 
   // Up to the end of the page, or to where another way went on.
   bool finds_from(u64 at) {
-    while (at < end_ && !seen_[at]) {
+    while (at < size_ && !seen_[at]) {
       seen_[at] = true;
       ZydisDecodedInstruction instruction;
       const bool is_valid = ZYAN_SUCCESS(
           ZydisDecoderDecodeInstruction(&decoder_, nullptr, bytes_.data() + at, size_ - at, &instruction));
-      // The last one, of which the rest is not there.
-      if (!is_valid && size_ - at < ZYDIS_MAX_INSTRUCTION_LENGTH) return bytes_[at] == 0x0f;
-      if (is_valid && at >= start_ && is_sensitive(instruction)) return true;
+      if (is_valid && at + instruction.length > start_ && is_sensitive(instruction)) return true;
       at += is_valid ? instruction.length : 1;
     }
     return false;
   }
 
-  static constexpr u64 kMost = kBefore + kPageSize + ZYDIS_MAX_INSTRUCTION_LENGTH;
+  static constexpr u64 kMost = kBefore + kPageSize;
   ZydisDecoder decoder_;
-  u64 start_ = 0;  // of the page,
-  u64 end_ = 0;    // and its end
+  u64 start_ = 0;  // of the page
   u64 size_ = 0;
   std::array<u8, kMost> bytes_ = {};
   std::bitset<kMost> seen_;
@@ -99,8 +98,6 @@ class Sweep {
 
 }  // namespace
 
-bool has_sensitive_code(const ScannedCode& code) {
-  return has_sensitive_bytes(code.page) && Sweep(code).finds_sensitive(code.entry);
-}
+bool has_sensitive_code(const ScannedCode& code) { return Sweep(code).finds_sensitive(code.entry); }
 
 }  // namespace doppel::direct

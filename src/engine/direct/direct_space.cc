@@ -12,7 +12,6 @@ namespace {
 
 constexpr u64 kLargePage = 2 * kMiB;
 constexpr u64 kAround = 64;            // pages that are looked at around one that faulted
-constexpr u64 kCodeAround = 16;
 constexpr u64 kMostPages = 200'000;    // of a process; the host allows some 65,000 separate mappings
 constexpr u64 kMostMappings = 48;      // at a time: leaves room for what was flushed
 constexpr u8 kReadCode = PROT_READ | PROT_EXEC;
@@ -26,15 +25,14 @@ bool ScannedFrames::is_runnable(u64 address, GuestPhys frame) {
   const CodeFrames::UserId user = core_.mmu.code_user();
   do code_frames.mark(number, user);
   while (!code_frames.is_marked_by(number, user));
-  const auto neighbour = [&](u64 at) -> std::span<const u8> {
-    const auto translation = debug_walk(core_.state, core_.memory, GuestVirt(at));
-    if (!translation || !core_.memory.is_ram(translation->physical.page_base(), kPageSize)) return {};
-    return {core_.memory.host(translation->physical.page_base()), kPageSize};
-  };
+  std::span<const u8> before;
   const u64 page = address & ~kPageOffsetMask;
-  const bool is_runnable = !has_sensitive_code({.before = neighbour(page - kPageSize),
+  const auto found = debug_walk(core_.state, core_.memory, GuestVirt(page - kPageSize));
+  if (found && core_.memory.is_ram(found->physical.page_base(), kPageSize)) {
+    before = {core_.memory.host(found->physical.page_base()), kPageSize};
+  }
+  const bool is_runnable = !has_sensitive_code({.before = before,
                                                 .page = {core_.memory.host(frame), kPageSize},
-                                                .behind = neighbour(page + kPageSize),
                                                 .entry = address & kPageOffsetMask});
   verdicts_[number] = is_runnable;
   return is_runnable;
@@ -152,15 +150,26 @@ bool DirectSpace::mend(const StopReport& report) {
   return true;
 }
 
-template <class F>
-void DirectSpace::each_neighbour(u64 address, u64 count, F f) {
-  const u64 start = address & ~(count * kPageSize - 1);
-  for (u64 page = start; page < start + count * kPageSize && calls_.size() < kMostMappings;
+// Neighbours that the guest has used: their accessed bits are set, and for writes the dirty bits.
+void DirectSpace::map_around(u64 address) {
+  const u64 start = address & ~(kAround * kPageSize - 1);
+  for (u64 page = start; page < start + kAround * kPageSize && calls_.size() < kMostMappings;
        page += kPageSize) {
-    if (!is_guest_address(page) || pages.find(page).protection != 0) continue;
+    const PageMap::Page known = pages.find(page);
+    if (!is_guest_address(page) || (known.protection & (PROT_WRITE | PROT_EXEC)) != 0) continue;
     const auto found = debug_walk(core_.state, core_.memory, GuestVirt(page));
     if (!found || !found->is_user || !found->is_accessed || found->page_size != kPageSize) continue;
-    if (core_.memory.is_ram(found->physical.page_base(), kPageSize)) f(page, *found);
+    const GuestPhys frame = found->physical.page_base();
+    if (!core_.memory.is_ram(frame, kPageSize)) continue;
+    u8 protection = PROT_READ;
+    if (found->is_executable && !found->is_writable) {
+      if (scanned_.is_runnable(page, frame)) protection = kReadCode;
+    } else {
+      protection = protection_of(page, frame, found->is_writable && found->is_dirty);
+    }
+    if (protection == known.protection) continue;
+    map(page, frame, protection, false);
+    if (protection == kReadCode) policy.note_code(1);
   }
 }
 
@@ -177,16 +186,9 @@ bool DirectSpace::enter_code(u64 address) {
     return false;
   }
   map(address, frame, kReadCode, translation.page_size > kPageSize);
-  map_code_around(address);
+  policy.note_code(1);
+  map_around(address);
   return true;
-}
-
-// Neighbours with code that the guest has used, in the same way as data.
-void DirectSpace::map_code_around(u64 address) {
-  each_neighbour(address, kCodeAround, [this](u64 page, const DebugTranslation& found) {
-    const GuestPhys frame = found.physical.page_base();
-    if (found.is_executable && scanned_.is_runnable(page, frame)) map(page, frame, kReadCode, false);
-  });
 }
 
 bool DirectSpace::enter_data(u64 address, bool is_write) {
@@ -230,13 +232,6 @@ void DirectSpace::map_large(u64 address, const Translation& translation) {
   }
 }
 
-// Neighbours that the guest has used: their accessed bits are set, and for writes the dirty bits.
-void DirectSpace::map_around(u64 address) {
-  each_neighbour(address, kAround, [this](u64 page, const DebugTranslation& found) {
-    const GuestPhys frame = found.physical.page_base();
-    map(page, frame, protection_of(page, frame, found.is_writable && found.is_dirty), false);
-  });
-}
 
 // Joins the call before it where it can.
 void DirectSpace::map(u64 address, GuestPhys frame, u8 protection, bool is_large) {

@@ -74,9 +74,6 @@ class DirectSpace {
   bool enter_data(u64 address, bool is_write);
   void map_large(u64 address, const Translation& translation);
   void map_around(u64 address);
-  void map_code_around(u64 address);
-  template <class F>
-  void each_neighbour(u64 address, u64 count, F f);
   void map(u64 address, GuestPhys frame, u8 protection, bool is_large);
   u8 protection_of(u64 address, GuestPhys frame, bool is_writable) const;
 

@@ -5,13 +5,25 @@
 
 namespace doppel::direct {
 
-void Policy::note_stretch(Time start, Time now, u64 calls, bool is_return) {
-  if (calls == 0) time_ += now - start;  // else who knows how much of it was the system's
-  events_ += calls + (is_return ? 1 : 0);
-  if (time_ < kEnough && events_ < kManyEvents) return;
-  is_active_ = events_ * kStretch < time_;
+void Policy::note_stretch(const Stretch& stretch) {
+  if (stretch.calls == 0) time_ += stretch.end - stretch.start;  // else who knows how much was the system's
+  events_ += stretch.calls + (stretch.is_return ? 1 : 0);
+  cold_blocks_ += stretch.translations;
+  if (cold_blocks_ >= kColdBlocks) {
+    is_active_ = true;
+  } else if (time_ >= kEnough || events_ >= kManyEvents) {
+    is_active_ = events_ * kStretch < time_;
+  } else {
+    return;
+  }
   time_ = {};
   events_ = 0;
+  if (is_active_) cold_blocks_ = 0;
+}
+
+void Policy::note_code(u64 pages) {
+  balance_ = std::min(balance_ + static_cast<i64>(pages) * kCodePage, kCredit);
+  in_a_row_ = 0;
 }
 
 void Policy::note_event(Time now) {

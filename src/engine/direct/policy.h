@@ -8,9 +8,9 @@
 
 namespace doppel::direct {
 
-// An address space is tried when its code ran for long without calling the system or faulting, and left when
-// what its stops cost exceeds what it gained over translated code; each failure doubles the time until the next
-// try.
+// An address space is tried when its code ran for long without calling the system or faulting, or when much of
+// it had to be translated first. It is left when what its stops cost exceeds what it gained over translated
+// code; each failure doubles the time until the next try.
 class Policy {
  public:
   using Clock = std::chrono::steady_clock;
@@ -22,9 +22,17 @@ class Policy {
   bool is_active() const { return is_active_ || is_always_; }
   // Is note_stretch() wanted?
   bool is_watching(Time now) const { return !is_active() && now >= resting_until_; }
-  // Translated user code ran from `start` until now; `calls`: how often it called the system meanwhile;
-  // `is_return`: privileged code ran before.
-  void note_stretch(Time start, Time now, u64 calls, bool is_return);
+  // What translated user code did at a stretch.
+  struct Stretch {
+    Time start;
+    Time end;
+    u64 calls = 0;           // of the system
+    u64 translations = 0;    // of new blocks
+    bool is_return = false;  // privileged code ran before
+  };
+  void note_stretch(const Stretch& stretch);
+  // Direct execution reached pages of code that it had not seen.
+  void note_code(u64 pages);
   // Something stopped it that only the guest's kernel can do. When that happens often (fresh memory, small
   // system calls), it is translated until it computes again.
   void note_event(Time now);
@@ -40,12 +48,14 @@ class Policy {
   static constexpr Duration kEnough = std::chrono::microseconds(1000);
   static constexpr Duration kStretch = std::chrono::microseconds(100);  // between two events, on average
   static constexpr u64 kManyEvents = 20;
-  static constexpr unsigned kManyInARow = 4;  // events, each less than kStretch after the last
+  static constexpr unsigned kManyInARow = 16;  // events, each less than kStretch after the last
+  static constexpr u64 kColdBlocks = 200;      // take well over half a millisecond to translate
+  static constexpr Duration kCodePage = std::chrono::microseconds(30);  // what translating its blocks takes
   static constexpr double kGain = 1.5;  // translated time beyond the direct, in direct times
   // That a round may have spent on everything but the guest's code: signals, switches of process, mapping
   // pages, touching them. Only what is longer counts as a gain.
   static constexpr Duration kRoundCost = std::chrono::microseconds(50);
-  static constexpr Duration kCredit = std::chrono::milliseconds(2);
+  static constexpr Duration kCredit = std::chrono::milliseconds(10);
   static constexpr Duration kDebt = std::chrono::milliseconds(10);
   static constexpr Duration kFirstPause = std::chrono::milliseconds(10);
   static constexpr Duration kLongestPause = std::chrono::seconds(2);
@@ -54,6 +64,7 @@ class Policy {
   bool is_active_ = false;
   Duration time_ = {};  // since the last decision, of user code alone,
   u64 events_ = 0;      // and what stopped it
+  u64 cold_blocks_ = 0;
   Time last_event_ = {};
   unsigned in_a_row_ = 0;
   Time resting_until_ = {};
