@@ -50,7 +50,7 @@ class Policy {
   static constexpr u64 kManyEvents = 20;
   static constexpr unsigned kManyInARow = 16;  // events, each less than kStretch after the last
   static constexpr u64 kColdBlocks = 200;      // take well over half a millisecond to translate
-  static constexpr Duration kCodePage = std::chrono::microseconds(30);  // what translating its blocks takes
+  static constexpr Duration kCodePage = std::chrono::microseconds(80);  // what translating its blocks takes, or some
   static constexpr double kGain = 1.5;  // translated time beyond the direct, in direct times
   // That a round may have spent on everything but the guest's code: signals, switches of process, mapping
   // pages, touching them. Only what is longer counts as a gain.
