@@ -13,20 +13,27 @@
 namespace doppel::direct {
 namespace {
 
-// Behind 0F.
-constexpr bool is_sensitive_opcode(u8 opcode, unsigned mod, unsigned reg) {
+// Behind 0F. XTEST, XEND, SERIALIZE, RDTSCP and CLZERO are not: they say nothing, or fault.
+constexpr bool is_sensitive_group_7(u8 modrm) {
+  return modrm != 0xd5 && modrm != 0xd6 && modrm != 0xe8 && modrm != 0xf9 && modrm != 0xfc;
+}
+
+constexpr bool is_sensitive_opcode(u8 opcode, u8 modrm) {
+  const unsigned reg = modrm >> 3 & 7;
+  const bool is_memory = modrm >> 6 != 3;
   switch (opcode) {
-    case 0x00:  // SLDT, STR, VERR, VERW
     case 0x01:  // SGDT, SIDT, SMSW, XGETBV, RDPKRU, VMCALL, ...
+      return is_sensitive_group_7(modrm);
+    case 0x00:  // SLDT, STR, VERR, VERW
     case 0x02:  // LAR
     case 0x03:  // LSL
     case 0x34:  // SYSENTER
     case 0xa2:  // CPUID
       return true;
     case 0xae:  // XSAVE, XRSTOR, XSAVEOPT
-      return mod != 3 && (reg == 4 || reg == 5 || reg == 6);
+      return is_memory && (reg == 4 || reg == 5 || reg == 6);
     case 0xc7:  // RDPID; XSAVEC, XSAVES, XRSTORS
-      return mod != 3 ? reg >= 3 && reg <= 5 : reg == 7;
+      return is_memory ? reg >= 3 && reg <= 5 : reg == 7;
     default:
       return false;
   }
@@ -39,7 +46,7 @@ bool has_sensitive_bytes(std::span<const u8> page) {
     at = static_cast<const u8*>(std::memchr(at, 0x0f, static_cast<size_t>(end - at)));
     if (at == nullptr) return false;
     if (end - at < 3) return end - at == 2;
-    if (is_sensitive_opcode(at[1], at[2] >> 6, at[2] >> 3 & 7)) return true;
+    if (is_sensitive_opcode(at[1], at[2])) return true;
   }
   return false;
 }
@@ -67,7 +74,9 @@ class Sweep {
   static bool is_sensitive(const ZydisDecodedInstruction& instruction) {
     return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F &&
            instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
-           is_sensitive_opcode(instruction.opcode, instruction.raw.modrm.mod, instruction.raw.modrm.reg);
+           is_sensitive_opcode(instruction.opcode,
+                               static_cast<u8>(instruction.raw.modrm.mod << 6 | instruction.raw.modrm.reg << 3 |
+                                               instruction.raw.modrm.rm));
   }
 
   void append(std::span<const u8> bytes) {
