@@ -235,7 +235,9 @@ void Machine::make_stub_factory() {
   const bool may_translate =
       engines_.first == Engine::kJit || (config_.is_switchable && engines_.has_translator);
   const bool counts = config_.clock == ClockSource::kInstructions || config_.counts_instructions;
-  if (!may_translate || counts || config_.direct == DirectUse::kOff) return;
+  // The profiler sees translated code only.
+  const bool is_profiled = observation_->profiler() != nullptr;
+  if (!may_translate || counts || is_profiled || config_.direct == DirectUse::kOff) return;
   Result<std::unique_ptr<direct::StubFactory>> factory = direct::StubFactory::create(*memory_);
   if (factory) {
     stub_factory_ = std::move(*factory);

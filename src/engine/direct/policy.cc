@@ -6,6 +6,7 @@
 namespace doppel::direct {
 
 void Policy::note_stretch(const Stretch& stretch) {
+  if (is_active_) return;
   if (stretch.calls == 0) time_ += stretch.end - stretch.start;  // else who knows how much was the system's
   events_ += stretch.calls + (stretch.is_return ? 1 : 0);
   cold_blocks_ += stretch.translations;
@@ -18,7 +19,7 @@ void Policy::note_stretch(const Stretch& stretch) {
   }
   time_ = {};
   events_ = 0;
-  if (is_active_) cold_blocks_ = 0;
+  cold_blocks_ = is_active_ ? 0 : cold_blocks_;
 }
 
 void Policy::note_code(u64 pages) {
