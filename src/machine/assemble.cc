@@ -203,13 +203,14 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
   };
   EngineMaker jit = [this, &cpu, apic_id]() -> Result<std::unique_ptr<Vcpu>> {
     const bool counts = config_.clock == ClockSource::kInstructions || config_.counts_instructions;
-    std::unique_ptr<TranslatedCode> translated = TRY(create_translator(
-        {.features = cpuid_.features(),
-         .counts_instructions = counts,
-         .keeps_map = observation_->profiler() != nullptr,
-         .observers = observation_->translation_observers()}));
+    std::unique_ptr<TranslatedCode> translated =
+        TRY(create_translator({.features = cpuid_.features(),
+                               .counts_instructions = counts,
+                               .keeps_map = observation_->profiler() != nullptr,
+                               .observers = observation_->translation_observers()}));
     if (stub_factory_) {
-      translated = create_direct_code(std::move(translated), *stub_factory_, config_.direct == DirectUse::kAlways);
+      translated =
+          create_direct_code(std::move(translated), *stub_factory_, config_.direct == DirectUse::kAlways);
     }
     if (config_.checks_translator) translated = TRY(make_checked(std::move(translated), cpu, apic_id));
     return create_interpreter(

@@ -170,7 +170,8 @@ class Machine final : private MachineControl {
   ApicBus apic_bus_;
   EnginePlan engines_;
   std::unique_ptr<kvm::KvmVm> kvm_;  // outlives the vCPUs
-  std::unique_ptr<direct::StubFactory> stub_factory_;  // where the host allows direct execution; outlives the vCPUs
+  std::unique_ptr<direct::StubFactory>
+      stub_factory_;  // where the host allows direct execution; outlives the vCPUs
   std::unique_ptr<EngineObservation> observation_;
   std::atomic<Engine> engine_ = Engine::kInterp;
   VcpuSet vcpus_;

@@ -75,8 +75,8 @@ class Sweep {
     return instruction.opcode_map == ZYDIS_OPCODE_MAP_0F &&
            instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
            is_sensitive_opcode(instruction.opcode,
-                               static_cast<u8>(instruction.raw.modrm.mod << 6 | instruction.raw.modrm.reg << 3 |
-                                               instruction.raw.modrm.rm));
+                               static_cast<u8>(instruction.raw.modrm.mod << 6 |
+                                               instruction.raw.modrm.reg << 3 | instruction.raw.modrm.rm));
   }
 
   void append(std::span<const u8> bytes) {

@@ -84,8 +84,8 @@ class DirectCode final : public TranslatedCode, public TlbListener {
   DirectSpace* now_ = nullptr;  // of this CR3
   u64 now_cr3_ = 0;
   u64 translated_page_ = ~u64{0};  // of code that must not run directly and is running translated
-  bool was_privileged_ = false;  // since user code ran last
-  bool is_refused_ = false;  // the host does not allow it
+  bool was_privileged_ = false;    // since user code ran last
+  bool is_refused_ = false;        // the host does not allow it
 };
 
 // The one of this address space, or the one that was not used for longest.
@@ -221,11 +221,14 @@ void DirectCode::forget_all() {
 
 std::vector<std::pair<std::string_view, u64>> DirectCode::statistics() const {
   auto all = translated_->statistics();
-  const std::pair<std::string_view, u64> own[] = {
-      {"direct_rounds", statistics_.rounds},         {"direct_page_faults", statistics_.page_faults},
-      {"direct_mapped_pages", statistics_.mapped_pages}, {"direct_instructions", statistics_.instructions},
-      {"direct_kicks", statistics_.kicks},           {"direct_processes", statistics_.starts},
-      {"direct_lost", statistics_.lost},             {"direct_microseconds", statistics_.nanoseconds / 1000}};
+  const std::pair<std::string_view, u64> own[] = {{"direct_rounds", statistics_.rounds},
+                                                  {"direct_page_faults", statistics_.page_faults},
+                                                  {"direct_mapped_pages", statistics_.mapped_pages},
+                                                  {"direct_instructions", statistics_.instructions},
+                                                  {"direct_kicks", statistics_.kicks},
+                                                  {"direct_processes", statistics_.starts},
+                                                  {"direct_lost", statistics_.lost},
+                                                  {"direct_microseconds", statistics_.nanoseconds / 1000}};
   all.insert(all.end(), std::begin(own), std::end(own));
   return all;
 }

@@ -11,9 +11,9 @@ namespace doppel::direct {
 namespace {
 
 constexpr u64 kLargePage = 2 * kMiB;
-constexpr u64 kAround = 64;            // pages that are looked at around one that faulted
-constexpr u64 kMostPages = 200'000;    // of a process; the host allows some 65,000 separate mappings
-constexpr u64 kMostMappings = 48;      // at a time: leaves room for what was flushed
+constexpr u64 kAround = 64;          // pages that are looked at around one that faulted
+constexpr u64 kMostPages = 200'000;  // of a process; the host allows some 65,000 separate mappings
+constexpr u64 kMostMappings = 48;    // at a time: leaves room for what was flushed
 constexpr u8 kReadCode = PROT_READ | PROT_EXEC;
 
 }  // namespace
@@ -31,9 +31,8 @@ bool ScannedFrames::is_runnable(u64 address, GuestPhys frame) {
   if (found && core_.memory.is_ram(found->physical.page_base(), kPageSize)) {
     before = {core_.memory.host(found->physical.page_base()), kPageSize};
   }
-  const bool is_runnable = !has_sensitive_code({.before = before,
-                                                .page = {core_.memory.host(frame), kPageSize},
-                                                .entry = address & kPageOffsetMask});
+  const bool is_runnable = !has_sensitive_code(
+      {.before = before, .page = {core_.memory.host(frame), kPageSize}, .entry = address & kPageOffsetMask});
   verdicts_[number] = is_runnable;
   return is_runnable;
 }
@@ -231,7 +230,6 @@ void DirectSpace::map_large(u64 address, const Translation& translation) {
     map(start + offset, frame, protection_of(start + offset, frame, translation.is_writable), true);
   }
 }
-
 
 // Joins the call before it where it can.
 void DirectSpace::map(u64 address, GuestPhys frame, u8 protection, bool is_large) {

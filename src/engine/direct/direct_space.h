@@ -53,11 +53,11 @@ class DirectSpace {
   u64 cr3() const { return cr3_; }
 
   enum class Outcome : u8 {
-    kAttention,   // it was kicked
-    kInterpret,   // the instruction at RIP is for the interpreter
-    kTranslate,   // code at RIP must not run directly
-    kLost,        // the process is gone, and the registers are those of the last stop
-    kFault,       // a segment register was loaded in a way that the guest's tables do not allow
+    kAttention,  // it was kicked
+    kInterpret,  // the instruction at RIP is for the interpreter
+    kTranslate,  // code at RIP must not run directly
+    kLost,       // the process is gone, and the registers are those of the last stop
+    kFault,      // a segment register was loaded in a way that the guest's tables do not allow
   };
   // Until something else than a page fault that can be mended stops it.
   Outcome run();
@@ -85,7 +85,7 @@ class DirectSpace {
   std::unique_ptr<StubProcess> stub_;
   std::vector<HostCall> calls_;
   u64 last_fault_ = 0;
-  u64 awaited_ = 0;  // a page that the guest's kernel is to map
+  u64 awaited_ = 0;             // a page that the guest's kernel is to map
   bool is_unrunnable_ = false;  // why mend() failed
 };
 

@@ -8,9 +8,9 @@
 
 namespace doppel::direct {
 
-// An address space is tried when its code ran for long without calling the system or faulting, or when much of
-// it had to be translated first. It is left when what its stops cost exceeds what it gained over translated
-// code; each failure doubles the time until the next try.
+// An address space is tried when its code ran for long without calling the system or faulting, or when much
+// of it had to be translated first. It is left when what its stops cost exceeds what it gained over
+// translated code; each failure doubles the time until the next try.
 class Policy {
  public:
   using Clock = std::chrono::steady_clock;
@@ -50,7 +50,8 @@ class Policy {
   static constexpr u64 kManyEvents = 20;
   static constexpr unsigned kManyInARow = 16;  // events, each less than kStretch after the last
   static constexpr u64 kColdBlocks = 200;      // take well over half a millisecond to translate
-  static constexpr Duration kCodePage = std::chrono::microseconds(80);  // what translating its blocks takes, or some
+  static constexpr Duration kCodePage =
+      std::chrono::microseconds(80);    // what translating its blocks takes, or some
   static constexpr double kGain = 1.5;  // translated time beyond the direct, in direct times
   // That a round may have spent on everything but the guest's code: signals, switches of process, mapping
   // pages, touching them. Only what is longer counts as a gain.

@@ -60,7 +60,8 @@ bool map_pages(int file) {
     return ::mmap(wanted, size, protection, MAP_SHARED | MAP_FIXED_NOREPLACE, file,
                   static_cast<off_t>(offset)) == wanted;
   };
-  return map(kCodeOffset, kPageSize, PROT_READ | PROT_EXEC) && map(kCallsOffset, kStateOffset - kCallsOffset, PROT_READ) &&
+  return map(kCodeOffset, kPageSize, PROT_READ | PROT_EXEC) &&
+         map(kCallsOffset, kStateOffset - kCallsOffset, PROT_READ) &&
          map(kStateOffset, kStubBytes - kStateOffset, PROT_READ | PROT_WRITE);
 }
 

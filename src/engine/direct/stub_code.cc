@@ -145,8 +145,6 @@ static_assert(offsetof(StubState, context) == 0x10 && offsetof(StubState, fs_bas
               offsetof(StubState, selectors) == 0x40);
 static_assert(kStopCall == 39 && kHandlerOffset == 32);
 
-StubCode stub_code() {
-  return {doppel_stub_begin, static_cast<u64>(doppel_stub_end - doppel_stub_begin)};
-}
+StubCode stub_code() { return {doppel_stub_begin, static_cast<u64>(doppel_stub_end - doppel_stub_begin)}; }
 
 }  // namespace doppel::direct

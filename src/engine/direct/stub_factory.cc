@@ -105,7 +105,8 @@ void make_stub(int socket, int shared_file) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != monitor) ::_exit(1);
   ::setsid();
-  for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_IGN);  // SIGCHLD: none is to be waited for
+  for (int number = 1; number < NSIG; ++number)
+    ::signal(number, SIG_IGN);  // SIGCHLD: none is to be waited for
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

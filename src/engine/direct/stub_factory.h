@@ -15,7 +15,7 @@ namespace doppel::direct {
 // What the monitor has of a new stub.
 struct StubParts {
   pid_t pid = -1;
-  pid_t mapper = -1;          // its other thread
+  pid_t mapper = -1;  // its other thread
   UniqueFd process;   // pidfd
   UniqueFd listener;  // of its filter
 };

@@ -95,7 +95,8 @@ bool StubProcess::do_calls(std::span<const HostCall> list) {
   ::syscall(SYS_futex, &calls().sequence, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   for (u32 now = done.load(); now != wanted; now = done.load()) {
     constexpr timespec kPatience{.tv_sec = 1, .tv_nsec = 0};
-    if (::syscall(SYS_futex, &state().done, FUTEX_WAIT, now, &kPatience, nullptr, 0) != 0 && errno == ETIMEDOUT) {
+    if (::syscall(SYS_futex, &state().done, FUTEX_WAIT, now, &kPatience, nullptr, 0) != 0 &&
+        errno == ETIMEDOUT) {
       return kill(), false;
     }
   }
@@ -113,8 +114,8 @@ bool StubProcess::resume() {
   return wait_for_stop();
 }
 
-// The monitor's thread and the stub's take turns, so one CPU is right for all; waking another one takes several
-// times as long. Now and then, and when the guest's code runs for long, the host may choose again.
+// The monitor's thread and the stub's take turns, so one CPU is right for all; waking another one takes
+// several times as long. Now and then, and when the guest's code runs for long, the host may choose again.
 void StubProcess::gather() {
   if (is_gathered_ && ++rounds_ % kRoundsTogether != 0) return;
   if (is_gathered_) return scatter();

@@ -56,8 +56,8 @@ class StubProcessTest : public testing::Test {
 
 TEST_F(StubProcessTest, RunsCodeAndShowsItsRegisters) {
   // mov rax, [rdi]; add rax, 1; vmovq xmm9, rax; vinsertf128 ymm9, ymm9, xmm9, 1; wrfsbase rax; ud2
-  write_code({0x48, 0x8b, 0x07, 0x48, 0x83, 0xc0, 0x01, 0xc4, 0x61, 0xf9, 0x6e, 0xc8, 0xc4, 0x43, 0x35,
-              0x18, 0xc9, 0x01, 0xf3, 0x48, 0x0f, 0xae, 0xd0, 0x0f, 0x0b});
+  write_code({0x48, 0x8b, 0x07, 0x48, 0x83, 0xc0, 0x01, 0xc4, 0x61, 0xf9, 0x6e, 0xc8, 0xc4,
+              0x43, 0x35, 0x18, 0xc9, 0x01, 0xf3, 0x48, 0x0f, 0xae, 0xd0, 0x0f, 0x0b});
   const u64 value = 0x1234'5678'9abc;
   std::memcpy(memory_->host(GuestPhys(kPageSize)), &value, sizeof(value));
   state_.gpr[x86::kRdi] = kData;
@@ -175,9 +175,9 @@ TEST_F(StubProcessTest, CodeThatCannotBeStoppedIsEnded) {
   const u64 loop = kCode + 16;
   const u8 endless[] = {0xeb, 0xfe};
   std::memcpy(memory_->host(GuestPhys(16)), endless, sizeof(endless));
-  std::memcpy(copy + 168, &loop, 8);         // RIP
-  std::memset(copy + 0xe0, 0, 8);            // no vector state
-  std::memset(copy + 0x128, 0xff, 8);        // every signal blocked
+  std::memcpy(copy + 168, &loop, 8);   // RIP
+  std::memset(copy + 0xe0, 0, 8);      // no vector state
+  std::memset(copy + 0x128, 0xff, 8);  // every signal blocked
   state_.gpr[x86::kRdi] = last_call;
   state_.gpr[x86::kRsp] = kData;
   std::thread kicker([this] {

@@ -37,8 +37,8 @@ std::vector<sock_filter> filter_of(std::span<const Rule> rules) {
   const auto require = [&](u32 offset, unsigned short test, u32 value, bool is_wanted) {
     filter.push_back(load(offset));
     const auto yes = static_cast<u8>(is_wanted ? 1 : 0);
-    filter.push_back(BPF_JUMP(static_cast<unsigned short>(BPF_JMP | test | BPF_K), value, yes,
-                              static_cast<u8>(1 - yes)));
+    filter.push_back(
+        BPF_JUMP(static_cast<unsigned short>(BPF_JMP | test | BPF_K), value, yes, static_cast<u8>(1 - yes)));
     filter.push_back(answer(SECCOMP_RET_TRAP));
   };
   require(offsetof(seccomp_data, arch), BPF_JEQ, AUDIT_ARCH_X86_64, true);

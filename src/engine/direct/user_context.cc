@@ -9,8 +9,9 @@
 namespace doppel::direct {
 namespace {
 
-constexpr int kGregs[x86::kGprCount] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                                        REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+constexpr int kGregs[x86::kGprCount] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                        REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                        REG_R12, REG_R13, REG_R14, REG_R15};
 constexpr u64 kSyscallBytes = 2;
 
 struct XsaveArea {

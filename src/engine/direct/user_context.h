@@ -22,8 +22,8 @@ struct StopReport {
   Stop stop = Stop::kLost;
   u16 code_selector = 0;
   std::array<u16, 4> data_selectors = {};  // DS, ES, FS, GS
-  u64 address = 0;     // of the page fault,
-  u32 error_code = 0;  // and its error code. SDM 3A 4.7
+  u64 address = 0;                         // of the page fault,
+  u32 error_code = 0;                      // and its error code. SDM 3A 4.7
 };
 
 // The selectors that Linux gives 64-bit processes, and so the stubs.

@@ -10,6 +10,7 @@
 #include "cpu/core.h"
 #include "cpu/flat_segment.h"
 #include "engine/jit/profile_hooks.h"
+#include "engine/jit/statistics.h"
 #include "engine/jit/translator.h"
 
 namespace doppel::jit {
@@ -19,17 +20,6 @@ constexpr u32 kLargestBlock = 64 * kKiB;
 constexpr u32 kMxcsrMasks = 0x1f80;
 constexpr u64 kSysretFlags = 0x3c7fd7;  // that SYSRET takes from R11. SDM 2B
 constexpr u32 kMxcsrReserved = 0xffff0000;
-
-struct Statistics {
-  u64 entries = 0;
-  u64 interpreted = 0;
-  u64 links = 0;
-  u64 misses = 0;
-  u64 finds = 0;
-  u64 drops = 0;
-  u64 clears = 0;
-  u64 translations = 0;
-};
 
 class Jit final : public TranslatedCode {
  public:
@@ -69,7 +59,9 @@ class Jit final : public TranslatedCode {
   void forget_all() override {
     blocks_.drop_all([this](Block& block) { kill(block); });
   }
-  std::vector<std::pair<std::string_view, u64>> statistics() const override;
+  std::vector<std::pair<std::string_view, u64>> statistics() const override {
+    return counts_.list(code_.used());
+  }
   void add_metrics(MetricList& list) const override {
     add_translator_metrics(statistics(), observation_.emitted_bytes(), list);
     observation_.interpreted.add_metrics(list);
@@ -474,14 +466,6 @@ u64 Jit::fail(Frame& frame, const Detail& detail, const u8* return_address) {
 
 u64 Jit::read_tsc(Frame* frame, u64, u64, const u8*) {
   return reinterpret_cast<Jit*>(frame->engine)->core_->guest_tsc();
-}
-
-std::vector<std::pair<std::string_view, u64>> Jit::statistics() const {
-  return {{"jit_entries", counts_.entries},     {"jit_interpreted", counts_.interpreted},
-          {"jit_links", counts_.links},         {"jit_tlb_misses", counts_.misses},
-          {"jit_jump_misses", counts_.finds},   {"jit_blocks_dropped", counts_.drops},
-          {"jit_cache_clears", counts_.clears}, {"jit_translations", counts_.translations},
-          {"jit_code_bytes", code_.used()}};
 }
 
 }  // namespace
