@@ -2,13 +2,13 @@
 #include "engine/direct/stub_factory.h"
 
 #include <sched.h>
-#include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <csignal>
 
 #include <cstring>
 #include <optional>

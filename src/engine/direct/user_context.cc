@@ -1,8 +1,8 @@
 // Linux's x86-64 signal frame: general registers, then the XSAVE area in its standard form. SDM 1 13.4.
 #include "engine/direct/user_context.h"
 
-#include <signal.h>
 #include <ucontext.h>
+#include <csignal>
 
 #include <cstring>
 
