@@ -59,6 +59,7 @@ class DirectCode final : public TranslatedCode, public TlbListener {
 
  private:
   static constexpr unsigned kMostSpaces = 8;
+  static constexpr u64 kMostLost = 64;  // then no more: each is kept
 
   template <class F>
   void each_space(F f) {
@@ -197,7 +198,8 @@ DirectSpace::Outcome DirectCode::run_directly(DirectSpace& space) {
   space.policy.settle(stop, stop - start - std::chrono::nanoseconds(statistics_.nanoseconds - ran));
   if (!space.policy.is_active() && outcome != DirectSpace::Outcome::kLost) space.process()->scatter();
   if (outcome == DirectSpace::Outcome::kLost) {
-    ++statistics_.lost;
+    LOG_GUEST("a stub process ended by itself at {:#x}", core_->state.rip);
+    is_refused_ = ++statistics_.lost == kMostLost;
     space.give_up();
     space.policy.stop(stop);
   }

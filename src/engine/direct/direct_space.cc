@@ -2,7 +2,6 @@
 #include "engine/direct/direct_space.h"
 
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "cpu/debug_walk.h"
 #include "engine/direct/code_scan.h"
@@ -13,7 +12,6 @@ namespace {
 constexpr u64 kLargePage = 2 * kMiB;
 constexpr u64 kAround = 64;          // pages that are looked at around one that faulted
 constexpr u64 kMostPages = 200'000;  // of a process; the host allows some 65,000 separate mappings
-constexpr u64 kMostMappings = 48;    // at a time: leaves room for what was flushed
 constexpr u8 kReadCode = PROT_READ | PROT_EXEC;
 
 }  // namespace
@@ -52,18 +50,16 @@ void DirectSpace::restart(u16 pcid, u64 cr3) {
   policy.restart();
 }
 
+// Whoever kicks it may still be about to.
 void DirectSpace::give_up() {
-  stub_.reset();
+  lost_.push_back(std::move(stub_));
   pages = {};
 }
 
 DirectSpace::Outcome DirectSpace::run() {
   if (awaited_ != 0) map_around(std::exchange(awaited_, 0));
   for (;;) {
-    std::vector<HostCall> calls = pages.take_calls();
-    calls.insert(calls.end(), calls_.begin(), calls_.end());
-    calls_.clear();
-    if (!stub_->do_calls(calls) || !put_context(*stub_, core_.state)) return Outcome::kLost;
+    if (!stub_->do_calls(pages.take_calls()) || !put_context(*stub_, core_.state)) return Outcome::kLost;
     const Policy::Time start = Policy::Clock::now();
     const bool is_alive = stub_->resume();
     const Policy::Duration away = Policy::Clock::now() - start;
@@ -152,8 +148,7 @@ bool DirectSpace::mend(const StopReport& report) {
 // Neighbours that the guest has used: their accessed bits are set, and for writes the dirty bits.
 void DirectSpace::map_around(u64 address) {
   const u64 start = address & ~(kAround * kPageSize - 1);
-  for (u64 page = start; page < start + kAround * kPageSize && calls_.size() < kMostMappings;
-       page += kPageSize) {
+  for (u64 page = start; page < start + kAround * kPageSize && pages.has_room(); page += kPageSize) {
     const PageMap::Page known = pages.find(page);
     if (!is_guest_address(page) || (known.protection & (PROT_WRITE | PROT_EXEC)) != 0) continue;
     const auto found = debug_walk(core_.state, core_.memory, GuestVirt(page));
@@ -216,36 +211,24 @@ u8 DirectSpace::protection_of(u64 address, GuestPhys frame, bool is_writable) co
   return writes ? PROT_READ | PROT_WRITE : PROT_READ;
 }
 
+// The page itself first: how much more fits depends on how alike its neighbours are.
 void DirectSpace::map_large(u64 address, const Translation& translation) {
   const u64 start = address & ~(kLargePage - 1);
-  const GuestPhys first(translation.physical.page_base().value() - (address - start));
-  const bool is_whole = is_guest_address(start) && is_guest_address(start + kLargePage - kPageSize) &&
-                        core_.memory.is_ram(first, kLargePage);
-  if (!is_whole) {
-    const GuestPhys frame = translation.physical.page_base();
-    return map(address, frame, protection_of(address, frame, translation.is_writable), true);
-  }
-  for (u64 offset = 0; offset < kLargePage && calls_.size() < kMostMappings; offset += kPageSize) {
-    const GuestPhys frame = first + offset;
-    map(start + offset, frame, protection_of(start + offset, frame, translation.is_writable), true);
+  const GuestPhys frame = translation.physical.page_base();
+  const GuestPhys first(frame.value() - (address - start));
+  map(address, frame, protection_of(address, frame, translation.is_writable), true);
+  if (!is_guest_address(start) || !is_guest_address(start + kLargePage - kPageSize)) return;
+  if (!core_.memory.is_ram(first, kLargePage)) return;
+  for (u64 offset = 0; offset < kLargePage && pages.has_room(); offset += kPageSize) {
+    const u8 protection = protection_of(start + offset, first + offset, translation.is_writable);
+    map(start + offset, first + offset, protection, true);
   }
 }
 
-// Joins the call before it where it can.
 void DirectSpace::map(u64 address, GuestPhys frame, u8 protection, bool is_large) {
-  pages.enter(address, {static_cast<u32>(frame.page_number()), protection}, is_large);
   ++statistics_.mapped_pages;
-  const u64 offset = core_.memory.file_offset(frame);
-  if (!calls_.empty()) {
-    auto& last = calls_.back().arguments;
-    if (last[0] + last[1] == address && last[5] + last[1] == offset && last[2] == protection) {
-      last[1] += kPageSize;
-      return;
-    }
-  }
-  calls_.push_back({SYS_mmap,
-                    {address, kPageSize, protection, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
-                     static_cast<u64>(core_.memory.memfd()), offset}});
+  pages.enter(address, {static_cast<u32>(frame.page_number()), protection},
+              {core_.memory.memfd(), core_.memory.file_offset(frame)}, is_large);
 }
 
 }  // namespace doppel::direct

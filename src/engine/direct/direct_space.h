@@ -83,7 +83,7 @@ class DirectSpace {
   ScannedFrames& scanned_;
   DirectStatistics& statistics_;
   std::unique_ptr<StubProcess> stub_;
-  std::vector<HostCall> calls_;
+  std::vector<std::unique_ptr<StubProcess>> lost_;
   u64 last_fault_ = 0;
   u64 awaited_ = 0;             // a page that the guest's kernel is to map
   bool is_unrunnable_ = false;  // why mend() failed

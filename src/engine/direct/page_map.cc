@@ -1,6 +1,7 @@
 // Bookkeeping of a stub's pages.
 #include "engine/direct/page_map.h"
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 namespace doppel::direct {
@@ -11,13 +12,32 @@ PageMap::Page PageMap::find(u64 address) const {
   return at->second->pages[(address >> kPageShift) % std::tuple_size_v<decltype(Region::pages)>];
 }
 
-void PageMap::enter(u64 address, Page page, bool is_large) {
+// Joins the mmap() before it where it can.
+void PageMap::enter(u64 address, Page page, const Place& place, bool is_large) {
   std::unique_ptr<Region>& region = regions_[address >> kRegionShift];
   if (!region) region = std::make_unique<Region>();
   Page& known = region->pages[(address >> kPageShift) % region->pages.size()];
   if (known.protection == 0) ++size_;
   known = page;
   region->is_large |= is_large;
+  if (!calls_.empty() && calls_.back().number == SYS_mmap) {
+    auto& last = calls_.back().arguments;
+    if (last[0] + last[1] == address && last[5] + last[1] == place.offset && last[2] == page.protection) {
+      last[1] += kPageSize;
+      return;
+    }
+  }
+  add({SYS_mmap,
+       {address, kPageSize, page.protection, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
+        static_cast<u64>(place.file), place.offset}});
+}
+
+void PageMap::add(const HostCall& call) {
+  if (calls_.size() < kMostCalls) {
+    calls_.push_back(call);
+  } else {
+    flush_all();
+  }
 }
 
 // Stays on one region.
@@ -32,9 +52,7 @@ void PageMap::drop(u64 address, u64 size) {
     page = {};
     --size_;
   }
-  if (!was_mapped || unmaps_all_) return;
-  pending_.push_back({SYS_munmap, {address, size}});
-  if (pending_.size() > kMostCalls) flush_all();
+  if (was_mapped) add({SYS_munmap, {address, size}});
 }
 
 void PageMap::flush_page(u64 address) {
@@ -43,18 +61,19 @@ void PageMap::flush_page(u64 address) {
   if (at == regions_.end()) return;
   if (at->second->is_large) {
     drop(address >> kRegionShift << kRegionShift, u64{1} << kRegionShift);
-    regions_.erase(at);
+    regions_.erase(address >> kRegionShift);
   } else {
     drop(address & ~kPageOffsetMask, kPageSize);
   }
 }
 
 void PageMap::flush_all() {
-  if (size_ == 0 && pending_.empty()) return;
+  if (size_ == 0 && calls_.empty()) return;
   regions_.clear();
   size_ = 0;
-  pending_.clear();
-  unmaps_all_ = true;
+  constexpr u64 kAbove = kStubBase + kStubBytes;
+  calls_ = {{SYS_munmap, {kLowestGuest, kStubBase - kLowestGuest}},
+            {SYS_munmap, {kAbove, kHighestGuest - kAbove}}};
 }
 
 void PageMap::drop_if(u32 frame, u8 protection) {
@@ -71,19 +90,5 @@ void PageMap::drop_if(u32 frame, u8 protection) {
 }
 
 void PageMap::protect_all() { flush_all(); }
-
-std::vector<HostCall> PageMap::take_calls() {
-  std::vector<HostCall> calls;
-  if (unmaps_all_) {
-    constexpr u64 kAbove = kStubBase + kStubBytes;
-    calls = {{SYS_munmap, {kLowestGuest, kStubBase - kLowestGuest}},
-             {SYS_munmap, {kAbove, kHighestGuest - kAbove}}};
-  } else {
-    calls = std::move(pending_);
-  }
-  pending_.clear();
-  unmaps_all_ = false;
-  return calls;
-}
 
 }  // namespace doppel::direct

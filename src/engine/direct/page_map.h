@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/direct/stub_layout.h"
@@ -11,7 +12,8 @@
 namespace doppel::direct {
 
 // A TLB, in effect: entries come from page walks, and go when the guest says that translations are stale.
-// Owned by one address space of one vCPU.
+// What the stub has to do for that is a list, in order: a page may go again before it was ever mapped. Owned
+// by one address space of one vCPU.
 class PageMap {
  public:
   struct Page {
@@ -20,8 +22,15 @@ class PageMap {
   };
 
   Page find(u64 address) const;
+  // Where a page's bytes are.
+  struct Place {
+    int file;
+    u64 offset;
+  };
   // `page`: from a large page of the guest if `is_large`, so that they are flushed together.
-  void enter(u64 address, Page page, bool is_large);
+  void enter(u64 address, Page page, const Place& place, bool is_large);
+  // Is there room in the list for more than what must be?
+  bool has_room() const { return calls_.size() < kManyCalls; }
 
   void flush_page(u64 address);
   void flush_all();
@@ -31,26 +40,27 @@ class PageMap {
   // No fetches any more from a frame.
   void drop_code(u32 frame) { drop_if(frame, kExecute); }
 
-  // munmap() calls for what was flushed. Nothing is pending afterwards.
-  std::vector<HostCall> take_calls();
+  // mmap() and munmap(), at most StubCalls::kMost. The list is empty afterwards.
+  std::vector<HostCall> take_calls() { return std::exchange(calls_, {}); }
   u64 size() const { return size_; }
 
  private:
   static constexpr u8 kWrite = 2;
   static constexpr u8 kExecute = 4;
   static constexpr unsigned kRegionShift = 21;  // of a large page
-  static constexpr u64 kMostCalls = 20;         // more are one that unmaps everything
+  static constexpr u64 kManyCalls = 48;
+  static constexpr u64 kMostCalls = StubCalls::kMost - 4;  // more become those that unmap everything
   struct Region {
     std::array<Page, 1u << (kRegionShift - kPageShift)> pages = {};
     bool is_large = false;
   };
 
+  void add(const HostCall& call);
   void drop(u64 address, u64 size);
   void drop_if(u32 frame, u8 protection);
 
   std::unordered_map<u64, std::unique_ptr<Region>> regions_;
-  std::vector<HostCall> pending_;
-  bool unmaps_all_ = false;
+  std::vector<HostCall> calls_;
   u64 size_ = 0;
 };
 

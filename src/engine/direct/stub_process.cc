@@ -26,8 +26,7 @@
 namespace doppel::direct {
 namespace {
 
-constexpr int kPatienceMs = 500;  // twice this long a kicked process may take to stop
-constexpr int kShortMs = 2;       // how long all are held on one CPU
+constexpr int kShortMs = 2;  // how long all are held on one CPU
 constexpr unsigned kRoundsTogether = 64;
 
 }  // namespace
@@ -94,13 +93,16 @@ bool StubProcess::do_calls(std::span<const HostCall> list) {
   sequence.store(wanted);
   ::syscall(SYS_futex, &calls().sequence, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   for (u32 now = done.load(); now != wanted; now = done.load()) {
-    constexpr timespec kPatience{.tv_sec = 1, .tv_nsec = 0};
-    if (::syscall(SYS_futex, &state().done, FUTEX_WAIT, now, &kPatience, nullptr, 0) != 0 &&
-        errno == ETIMEDOUT) {
-      return kill(), false;
-    }
+    constexpr timespec kLook{.tv_sec = 1, .tv_nsec = 0};
+    ::syscall(SYS_futex, &state().done, FUTEX_WAIT, now, &kLook, nullptr, 0);
+    if (done.load() == now && !is_alive()) return false;
   }
   return true;
+}
+
+bool StubProcess::is_alive() const {
+  pollfd process{.fd = parts_.process.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&process, 1, 0) == 0;
 }
 
 bool StubProcess::resume() {
@@ -141,7 +143,7 @@ bool StubProcess::wait_for_stop() {
   bool was_kicked = false;
   while (!is_stopped_) {
     pollfd waiting{.fd = listener(), .events = POLLIN, .revents = 0};
-    const int ready = ::poll(&waiting, 1, is_gathered_ ? kShortMs : kPatienceMs);
+    const int ready = ::poll(&waiting, 1, is_gathered_ ? kShortMs : patience_ms_);
     if (ready > 0 && (waiting.revents & POLLIN) == 0) return false;
     if (ready > 0 && !take_stop()) return false;
     if (ready != 0) continue;

@@ -27,6 +27,8 @@ class StubProcess {
   bool do_calls(std::span<const HostCall> calls);
   // Lets guest code run until a signal. False: the process is gone, and with it the registers.
   bool resume();
+  // After a kick, at most twice this long, the process is ended. Long, as the host may be busy.
+  void set_patience(int milliseconds) { patience_ms_ = milliseconds; }
   // Any thread: stops guest code soon.
   void kick();
 
@@ -44,6 +46,7 @@ class StubProcess {
   void write_pages(u64 ram);
   bool wait_for_stop();
   bool take_stop();
+  bool is_alive() const;
   void kill();
   void gather();
   void set_host_cpus(const cpu_set_t& cpus);
@@ -52,6 +55,7 @@ class StubProcess {
   u8* shared_;  // kStubBytes
   StubParts parts_;
   u64 stop_ = 0;  // the notification that waits for an answer
+  int patience_ms_ = 15'000;
   bool is_stopped_ = false;
   bool is_gathered_ = false;
   unsigned rounds_ = 0;  // since it was

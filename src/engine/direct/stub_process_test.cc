@@ -178,6 +178,7 @@ TEST_F(StubProcessTest, CodeThatCannotBeStoppedIsEnded) {
   std::memcpy(copy + 168, &loop, 8);   // RIP
   std::memset(copy + 0xe0, 0, 8);      // no vector state
   std::memset(copy + 0x128, 0xff, 8);  // every signal blocked
+  stub_->set_patience(300);
   state_.gpr[x86::kRdi] = last_call;
   state_.gpr[x86::kRsp] = kData;
   std::thread kicker([this] {
