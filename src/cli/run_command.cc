@@ -160,6 +160,8 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--cpus", options.machine.cpus, "Number of CPUs, 1 to 64");
   run->add_option("--pin", options.pin, "Host CPUs for the CPUs in turn, such as 0,2-5");
   run->add_option("--engine", options.engine, "auto, interp, jit or kvm");
+  run->add_option("--direct", options.direct,
+                  "Untranslated user code with engine jit: auto (where it pays), off, or always");
   run->add_option("--check-engine", options.check_engine,
                   "interp: let the interpreter do every block of translated code again, and compare");
   run->add_option("--switch-every", options.switch_every,
@@ -209,6 +211,7 @@ Result<int> run_machine(RunOptions& options) {
   config.memory_bytes = TRY(parse_size(options.memory));
   config.boot.protocol = TRY(parse_boot_protocol(options.protocol));
   config.engine = TRY(parse_engine(options.engine));
+  config.direct = TRY(parse_direct(options.direct));
   config.checks_translator = TRY(parse_check_engine(options.check_engine));
   const u64 switch_period = TRY(parse_switch_period(options.switch_every));
   // The control socket may ask for another engine.

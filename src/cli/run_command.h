@@ -13,6 +13,7 @@ struct RunOptions {
   MachineConfig machine;
   std::string memory = "512M";
   std::string engine = "auto";
+  std::string direct = "auto";
   std::string check_engine;
   std::string switch_every;  // milliseconds; empty: never
   std::string clock = "host";

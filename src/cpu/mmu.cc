@@ -158,12 +158,14 @@ void Mmu::protect_frame(GuestPhys frame) {
   each_context([&](Context& context) {
     for (TlbTable& table : context.space.tables) table.drop_writes_to(host);
   });
+  for (TlbListener* listener : listeners_) listener->protect_frame(frame.page_base());
 }
 
 void Mmu::protect_all_frames() {
   each_context([](Context& context) {
     for (TlbTable& table : context.space.tables) table.drop_writes();
   });
+  for (TlbListener* listener : listeners_) listener->protect_all_frames();
 }
 
 // Devices see at most 8 bytes at a time.

@@ -32,6 +32,9 @@ class TlbListener {
   // Every non-global translation of the address space with this PCID.
   virtual void flush_context(u16 pcid) = 0;
   virtual void flush_all() = 0;
+  // Direct writes are over, to a frame or to all.
+  virtual void protect_frame(GuestPhys frame) = 0;
+  virtual void protect_all_frames() = 0;
 };
 
 struct TlbStatistics {

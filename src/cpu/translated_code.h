@@ -45,6 +45,13 @@ class TranslatedCode : public GuestLocator {
   // Does run() look at its budget?
   virtual bool counts_instructions() const = 0;
 
+  // Does run() come back when privileged code returns to user code? Not at first.
+  virtual void leave_for_user(bool leaves) { (void)leaves; }
+  // How often user code of the current address space has called the system.
+  virtual u64 system_calls() const { return 0; }
+  // How many blocks were translated, ever.
+  virtual u64 translations() const { return 0; }
+
   // Any thread: `attention` was set.
   virtual void attention() = 0;
 

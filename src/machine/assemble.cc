@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "boot/acpi_tables.h"
 #include "devices/port_map.h"
+#include "engine/direct/direct_code.h"
 #include "engine/interp/interpreter.h"
 #include "engine/jit/jit.h"
 #include "engine/kvm/kvm_vcpu.h"
@@ -201,11 +202,16 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
         {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id});
   };
   EngineMaker jit = [this, &cpu, apic_id]() -> Result<std::unique_ptr<Vcpu>> {
-    std::unique_ptr<TranslatedCode> translated = TRY(create_translator(
-        {.features = cpuid_.features(),
-         .counts_instructions = config_.clock == ClockSource::kInstructions || config_.counts_instructions,
-         .keeps_map = observation_->profiler() != nullptr,
-         .observers = observation_->translation_observers()}));
+    const bool counts = config_.clock == ClockSource::kInstructions || config_.counts_instructions;
+    std::unique_ptr<TranslatedCode> translated =
+        TRY(create_translator({.features = cpuid_.features(),
+                               .counts_instructions = counts,
+                               .keeps_map = observation_->profiler() != nullptr,
+                               .observers = observation_->translation_observers()}));
+    if (stub_factory_) {
+      translated =
+          create_direct_code(std::move(translated), *stub_factory_, config_.direct == DirectUse::kAlways);
+    }
     if (config_.checks_translator) translated = TRY(make_checked(std::move(translated), cpu, apic_id));
     return create_interpreter(
         {.memory = *memory_, .platform = cpu.platform, .cpuid = cpuid_, .apic_id = apic_id},
@@ -225,10 +231,27 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
                                       std::array{std::move(interpreter), std::move(jit), std::move(kvm)});
 }
 
+// Before the machine grows. A host that does not allow it is no error.
+void Machine::make_stub_factory() {
+  const bool may_translate =
+      engines_.first == Engine::kJit || (config_.is_switchable && engines_.has_translator);
+  const bool counts = config_.clock == ClockSource::kInstructions || config_.counts_instructions;
+  // The profiler sees translated code only.
+  const bool is_profiled = observation_->profiler() != nullptr;
+  if (!may_translate || counts || is_profiled || config_.direct == DirectUse::kOff) return;
+  Result<std::unique_ptr<direct::StubFactory>> factory = direct::StubFactory::create(*memory_);
+  if (factory) {
+    stub_factory_ = std::move(*factory);
+  } else {
+    LOG_INFO("{}; user code is translated", factory.error().message);
+  }
+}
+
 // All but the boot CPU wait for a start-up message. SDM 3A 8.4.
 Result<void> Machine::make_vcpus() {
   if (engines_.kvm) kvm_ = TRY(kvm::KvmVm::create(std::move(*engines_.kvm), *memory_, engines_.tsc_hz));
   engine_ = engines_.first;
+  make_stub_factory();
   for (unsigned i = 0; i < vcpus_.count(); ++i) {
     MachineCpu& cpu = vcpus_.cpu(i);
     std::unique_ptr<EngineVcpu> vcpu = make_vcpu(cpu, i);

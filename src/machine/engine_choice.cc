@@ -65,6 +65,13 @@ Result<EngineChoice> parse_engine(std::string_view name) {
   return fail_usage("--engine {}: give auto, interp, jit or kvm", name);
 }
 
+Result<DirectUse> parse_direct(std::string_view name) {
+  if (name == "auto") return DirectUse::kAuto;
+  if (name == "off") return DirectUse::kOff;
+  if (name == "always") return DirectUse::kAlways;
+  return fail_usage("--direct {}: give auto, off or always", name);
+}
+
 Result<bool> parse_check_engine(std::string_view name) {
   if (name.empty() || name == "interp") return !name.empty();
   return fail_usage("--check-engine {}: give interp", name);

@@ -12,6 +12,12 @@ namespace doppel {
 
 enum class EngineChoice : u8 { kAuto, kInterp, kJit, kKvm };
 
+// Does user code of the translator run directly (engine/direct)? kAlways: even where that is slower.
+enum class DirectUse : u8 { kAuto, kOff, kAlways };
+
+// auto, off, always.
+Result<DirectUse> parse_direct(std::string_view name);
+
 // auto, interp, jit, kvm.
 Result<EngineChoice> parse_engine(std::string_view name);
 

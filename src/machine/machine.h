@@ -15,6 +15,7 @@
 #include "boot/load_guest.h"
 #include "devices/registry.h"
 #include "devices/vm_generation.h"
+#include "engine/direct/stub_factory.h"
 #include "engine/kvm/kvm_vm.h"
 #include "irq/apic_bus.h"
 #include "irq/hpet.h"
@@ -51,6 +52,7 @@ struct MachineConfig {
   std::string cpu_template = "x86-64-v3";  // a name of CpuidTable
   ClockSource clock = ClockSource::kHost;
   EngineChoice engine = EngineChoice::kAuto;
+  DirectUse direct = DirectUse::kAuto;
   bool counts_instructions = false;        // for run()'s limit; KVM does not count
   bool checks_translator = false;          // against the interpreter, block by block
   bool is_switchable = false;              // every engine may be asked for while the machine runs
@@ -144,6 +146,7 @@ class Machine final : private MachineControl {
   Result<void> load();
   AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
+  void make_stub_factory();
   Result<void> make_vcpus();
   std::unique_ptr<EngineVcpu> make_vcpu(MachineCpu& cpu, u32 apic_id);
   Result<std::unique_ptr<TranslatedCode>> make_checked(std::unique_ptr<TranslatedCode> code, MachineCpu& cpu,
@@ -167,6 +170,8 @@ class Machine final : private MachineControl {
   ApicBus apic_bus_;
   EnginePlan engines_;
   std::unique_ptr<kvm::KvmVm> kvm_;  // outlives the vCPUs
+  std::unique_ptr<direct::StubFactory>
+      stub_factory_;  // where the host allows direct execution; outlives the vCPUs
   std::unique_ptr<EngineObservation> observation_;
   std::atomic<Engine> engine_ = Engine::kInterp;
   VcpuSet vcpus_;

@@ -48,6 +48,10 @@ class GuestMemory {
 
   // The file that RAM is: low RAM from offset 0, then what lies above 4 GiB. For those who map it elsewhere.
   int memfd() const { return memfd_.get(); }
+  // Where an address of RAM lies in it.
+  u64 file_offset(GuestPhys address) const {
+    return address.value() < low_size() ? address.value() : low_size() + (address - GuestPhys(kHighRamStart));
+  }
 
   // Copies out of and into RAM; false (and nothing copied) when any byte is not RAM. Aligned 1, 2, 4 or 8
   // bytes are copied as one. `writer`: the vCPU whose own store it is.
@@ -86,10 +90,6 @@ class GuestMemory {
 
  private:
   GuestMemory() = default;
-  // Where an address of RAM lies in the memfd.
-  u64 file_offset(GuestPhys address) const {
-    return address.value() < low_size() ? address.value() : low_size() + (address - GuestPhys(kHighRamStart));
-  }
 
   UniqueFd memfd_;
   u8* base_ = nullptr;

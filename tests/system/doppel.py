@@ -84,19 +84,20 @@ class Conversation:
 class Doppel:
     """The binary under test; one object for all tests, which may run several machines from it."""
 
-    def __init__(self, binary, vmm="doppel", engine=None):
+    def __init__(self, binary, vmm="doppel", engine=None, extra=()):
         self.binary = binary
         self.vmm = vmm  # "qemu": tests of the Debian guest run it in QEMU instead
         self.engine = engine  # of machines whose test does not choose one
+        self.extra = extra  # words that go with the engine
 
-    def on(self, engine):
-        """The same binary, running machines with this engine."""
-        return Doppel(self.binary, self.vmm, engine)
+    def on(self, engine, *extra):
+        """The same binary, running machines with this engine and these options of it."""
+        return Doppel(self.binary, self.vmm, engine, extra)
 
     def engine_words(self, arguments=("run",)):
         """What a command line needs so that the machine has the engine."""
         is_machine = arguments[:1] == ("run",) and "--engine" not in arguments
-        return ("--engine", self.engine) if self.engine and is_machine else ()
+        return ("--engine", self.engine, *self.extra) if self.engine and is_machine else ()
 
     def run(self, *arguments, limit=120, until=None, replies=()):
         """Runs `doppel ARGUMENTS` to its end, or until `until` is on its output; Failure after `limit` seconds.

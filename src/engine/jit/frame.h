@@ -95,6 +95,7 @@ struct alignas(64) Frame {
   u64 not_user_mask;    // what no address of the lower half has
   u64 not_sysret_mask;  // flags that make SYSRET a matter for the interpreter
   u64 kernel_gs_base;
+  u64 system_calls;     // ever
   const void* pending;  // a byte: not zero when an interrupt may be pending
   // Zero when an instruction may run in line.
   u64 syscall_closed;

@@ -10,6 +10,7 @@
 #include "cpu/core.h"
 #include "cpu/flat_segment.h"
 #include "engine/jit/profile_hooks.h"
+#include "engine/jit/statistics.h"
 #include "engine/jit/translator.h"
 
 namespace doppel::jit {
@@ -19,17 +20,6 @@ constexpr u32 kLargestBlock = 64 * kKiB;
 constexpr u32 kMxcsrMasks = 0x1f80;
 constexpr u64 kSysretFlags = 0x3c7fd7;  // that SYSRET takes from R11. SDM 2B
 constexpr u32 kMxcsrReserved = 0xffff0000;
-
-struct Statistics {
-  u64 entries = 0;
-  u64 interpreted = 0;
-  u64 links = 0;
-  u64 misses = 0;
-  u64 finds = 0;
-  u64 drops = 0;
-  u64 clears = 0;
-  u64 translations = 0;
-};
 
 class Jit final : public TranslatedCode {
  public:
@@ -53,6 +43,9 @@ class Jit final : public TranslatedCode {
   Outcome run(i64& budget) override;
   NextBlock next_block() override;
   bool counts_instructions() const override { return options_.counts; }
+  void leave_for_user(bool leaves) override { leaves_for_user_ = leaves; }
+  u64 translations() const override { return counts_.translations; }
+  u64 system_calls() const override { return frame_of(core_->mmu.address_space()).system_calls; }
   void attention() override {
     for (const std::atomic<Frame*>& known : frames_) {
       Frame* frame = known.load(std::memory_order_acquire);
@@ -66,7 +59,9 @@ class Jit final : public TranslatedCode {
   void forget_all() override {
     blocks_.drop_all([this](Block& block) { kill(block); });
   }
-  std::vector<std::pair<std::string_view, u64>> statistics() const override;
+  std::vector<std::pair<std::string_view, u64>> statistics() const override {
+    return counts_.list(code_.used());
+  }
   void add_metrics(MetricList& list) const override {
     add_translator_metrics(statistics(), observation_.emitted_bytes(), list);
     observation_.interpreted.add_metrics(list);
@@ -121,6 +116,7 @@ class Jit final : public TranslatedCode {
   };
   std::vector<FarLink> far_links_;
   u64 far_epoch_ = 0;
+  bool leaves_for_user_ = false;
   u64 epoch_turn_ = 0;
 };
 
@@ -157,7 +153,6 @@ void Jit::set_up(Frame& frame) {
   frame.index_mask_32 = 31;
   frame.index_mask_64 = 63;
   frame.not_user_mask = ~u64{0} << 47;
-  frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagReserved1);
   frame.pending = pending_;
   frame.state = &core_->state;
   for (JumpCache& jumps : frame.jumps) jumps.reset();
@@ -220,6 +215,8 @@ void Jit::open_system_instructions(Frame& frame) const {
   frame.syscall_closed = syscall ? 0 : 1;
   frame.tsc_closed = state.cr4 & x86::kCr4Tsd;
   frame.fsgsbase_closed = ~state.cr4 & x86::kCr4Fsgsbase;
+  frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagReserved1);
+  if (!leaves_for_user_) frame.not_sysret_mask &= ~x86::kFlagIf;
   frame.kept_by_syscall = ~state.sfmask | x86::kFlagReserved1;
   frame.syscall_target = state.lstar;
   const u16 to_kernel = static_cast<u16>(state.star >> 32) & 0xfffc;
@@ -469,14 +466,6 @@ u64 Jit::fail(Frame& frame, const Detail& detail, const u8* return_address) {
 
 u64 Jit::read_tsc(Frame* frame, u64, u64, const u8*) {
   return reinterpret_cast<Jit*>(frame->engine)->core_->guest_tsc();
-}
-
-std::vector<std::pair<std::string_view, u64>> Jit::statistics() const {
-  return {{"jit_entries", counts_.entries},     {"jit_interpreted", counts_.interpreted},
-          {"jit_links", counts_.links},         {"jit_tlb_misses", counts_.misses},
-          {"jit_jump_misses", counts_.finds},   {"jit_blocks_dropped", counts_.drops},
-          {"jit_cache_clears", counts_.clears}, {"jit_translations", counts_.translations},
-          {"jit_code_bytes", code_.used()}};
 }
 
 }  // namespace

@@ -140,6 +140,7 @@ void Translator::emit_system_call(const Item& item) {
   assembler_->op(true, {0x23}, kAddress, in_frame(offsetof(Frame, kept_by_syscall)));  // and
   assembler_->store(kOtherFlags, kAddress);
   set_field(*assembler_, kInterruptFlag, 0);
+  assembler_->op(true, {0xff}, 0, in_frame(offsetof(Frame, system_calls)));  // inc
   assembler_->set(kTest, 0);
   assembler_->op(true, {0x83}, 0, kTest);  // add 1: clears all arithmetic flags
   assembler_->byte(1);

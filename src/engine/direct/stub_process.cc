@@ -1,0 +1,167 @@
+// Talking to a stub process: its stops and mappings come as notifications of its seccomp filter.
+#include "engine/direct/stub_process.h"
+
+#include <linux/futex.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <csignal>
+
+#include <cstring>
+
+#include "base/verify.h"
+#include "engine/direct/stub_child.h"
+#include "engine/direct/syscall_filter.h"
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#endif
+#ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
+
+namespace doppel::direct {
+namespace {
+
+constexpr int kPatienceMs = 500;  // twice this long a kicked process may take to stop
+constexpr int kShortMs = 2;       // how long all are held on one CPU
+constexpr unsigned kRoundsTogether = 64;
+
+}  // namespace
+
+Result<std::unique_ptr<StubProcess>> StubProcess::create(StubFactory& factory, const GuestMemory& memory) {
+  const UniqueFd file(::memfd_create("doppel-stub", MFD_CLOEXEC));
+  if (!file.is_valid() || ::ftruncate(file.get(), kStubBytes) != 0) {
+    return fail("direct execution: memfd_create: {}", std::strerror(errno));
+  }
+  void* shared = ::mmap(nullptr, kStubBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (shared == MAP_FAILED) return fail("direct execution: mmap: {}", std::strerror(errno));
+  std::unique_ptr<StubProcess> stub(new StubProcess(static_cast<u8*>(shared)));
+  stub->write_pages(static_cast<u64>(memory.memfd()));
+  stub->parts_ = TRY(factory.make(file.get()));
+  ::sched_getaffinity(0, sizeof(stub->host_cpus_), &stub->host_cpus_);
+  ::ioctl(stub->listener(), SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+  stub->parts_.mapper = static_cast<pid_t>(stub->state().mapper);
+  if (!stub->wait_for_stop()) return fail("direct execution: its process died");
+  return stub;
+}
+
+StubProcess::~StubProcess() {
+  kill();
+  ::munmap(shared_, kStubBytes);
+}
+
+void StubProcess::kill() {
+  if (parts_.process.is_valid()) ::syscall(SYS_pidfd_send_signal, parts_.process.get(), SIGKILL, nullptr, 0);
+}
+
+// The code, the filters, and the calls with which it begins: away with everything else.
+void StubProcess::write_pages(u64 ram) {
+  const StubCode code = stub_code();
+  std::memcpy(shared_ + kCodeOffset, code.start, code.size);
+  constexpr u64 kLastDescriptor = ~0u;
+  write_filters(*reinterpret_cast<StubFilters*>(shared_ + kFiltersOffset));
+  state().listener = kNoListenerYet;
+  calls().count = 4;
+  calls().calls[0] = {SYS_close_range, {0, ram - 1, CLOSE_RANGE_UNSHARE}};
+  calls().calls[1] = {SYS_close_range, {ram + 1, kLastDescriptor, 0}};
+  calls().calls[2] = {SYS_munmap, {0, kStubBase}};
+  calls().calls[3] = {SYS_munmap, {kStubBase + kStubBytes, kHighestGuest - kStubBase - kStubBytes}};
+}
+
+void StubProcess::kick() {
+  is_kicked_.store(true, std::memory_order_relaxed);
+  ::syscall(SYS_pidfd_send_signal, parts_.process.get(), SIGUSR1, nullptr, 0);
+}
+
+void* StubProcess::on_signal_stack(u64 address, u64 size) const {
+  const u64 offset = address - kStubBase - kSignalStackOffset;
+  if (offset > kSignalStackBytes || size > kSignalStackBytes - offset || address % 8 != 0) return nullptr;
+  return shared_ + kSignalStackOffset + offset;
+}
+
+bool StubProcess::do_calls(std::span<const HostCall> list) {
+  VERIFY(is_stopped_ && list.size() <= StubCalls::kMost);
+  if (list.empty()) return true;
+  std::ranges::copy(list, calls().calls.begin());
+  calls().count = list.size();
+  const std::atomic_ref sequence(calls().sequence);
+  const std::atomic_ref done(state().done);
+  const u32 wanted = sequence.load() + 1;
+  sequence.store(wanted);
+  ::syscall(SYS_futex, &calls().sequence, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+  for (u32 now = done.load(); now != wanted; now = done.load()) {
+    constexpr timespec kPatience{.tv_sec = 1, .tv_nsec = 0};
+    if (::syscall(SYS_futex, &state().done, FUTEX_WAIT, now, &kPatience, nullptr, 0) != 0 &&
+        errno == ETIMEDOUT) {
+      return kill(), false;
+    }
+  }
+  return true;
+}
+
+bool StubProcess::resume() {
+  VERIFY(is_stopped_);
+  is_kicked_.store(false, std::memory_order_relaxed);
+  is_stopped_ = false;
+  gather();
+  seccomp_notif_resp response = {};
+  response.id = stop_;
+  if (::ioctl(listener(), SECCOMP_IOCTL_NOTIF_SEND, &response) != 0 && errno != ENOENT) return false;
+  return wait_for_stop();
+}
+
+// The monitor's thread and the stub's take turns, so one CPU is right for all; waking another one takes
+// several times as long. Now and then, and when the guest's code runs for long, the host may choose again.
+void StubProcess::gather() {
+  if (is_gathered_ && ++rounds_ % kRoundsTogether != 0) return;
+  if (is_gathered_) return scatter();
+  const int here = ::sched_getcpu();
+  if (here < 0) return;
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(static_cast<size_t>(here), &cpus);
+  set_host_cpus(cpus);
+  is_gathered_ = true;
+}
+
+void StubProcess::scatter() {
+  if (is_gathered_) set_host_cpus(host_cpus_);
+  is_gathered_ = false;
+}
+
+void StubProcess::set_host_cpus(const cpu_set_t& cpus) {
+  for (const pid_t thread : {0, parts_.pid, parts_.mapper}) ::sched_setaffinity(thread, sizeof(cpus), &cpus);
+}
+
+bool StubProcess::wait_for_stop() {
+  bool was_kicked = false;
+  while (!is_stopped_) {
+    pollfd waiting{.fd = listener(), .events = POLLIN, .revents = 0};
+    const int ready = ::poll(&waiting, 1, is_gathered_ ? kShortMs : kPatienceMs);
+    if (ready > 0 && (waiting.revents & POLLIN) == 0) return false;
+    if (ready > 0 && !take_stop()) return false;
+    if (ready != 0) continue;
+    if (is_gathered_) {
+      scatter();
+      continue;
+    }
+    // Guest code that blocks signals, with the stub's own way back from them, does not keep a vCPU.
+    if (was_kicked) return kill(), false;
+    was_kicked = is_kicked_.load(std::memory_order_relaxed);
+  }
+  return true;
+}
+
+bool StubProcess::take_stop() {
+  seccomp_notif request = {};
+  if (::ioctl(listener(), SECCOMP_IOCTL_NOTIF_RECV, &request) != 0) return errno == EINTR || errno == ENOENT;
+  stop_ = request.id;
+  is_stopped_ = true;
+  return true;
+}
+
+}  // namespace doppel::direct

@@ -1,0 +1,62 @@
+// StubProcess: a process of the host whose lower half is an address space of the guest.
+#pragma once
+
+#include <sched.h>
+
+#include <atomic>
+#include <memory>
+#include <span>
+
+#include "base/result.h"
+#include "engine/direct/stub_factory.h"
+#include "engine/direct/stub_layout.h"
+#include "memory/guest_memory.h"
+
+namespace doppel::direct {
+
+// Besides pages of guest RAM it has its code and a few pages of its own, no descriptor but the RAM's, and a
+// filter that lets it ask for nothing. Used by one thread, but for kick().
+class StubProcess {
+ public:
+  static Result<std::unique_ptr<StubProcess>> create(StubFactory& factory, const GuestMemory& memory);
+  ~StubProcess();
+  StubProcess(const StubProcess&) = delete;
+  StubProcess& operator=(const StubProcess&) = delete;
+
+  // mmap() and munmap() calls in its address space. False: the process is gone.
+  bool do_calls(std::span<const HostCall> calls);
+  // Lets guest code run until a signal. False: the process is gone, and with it the registers.
+  bool resume();
+  // Any thread: stops guest code soon.
+  void kick();
+
+  // Gives the host back the choice where its threads and this one run; resume() takes it.
+  void scatter();
+
+  // While it is stopped. Addresses in it are of the stub.
+  StubState& state() { return *reinterpret_cast<StubState*>(shared_ + kStateOffset); }
+  // Where an object that the stub points to is here; nullptr unless all of it is on the signal stack.
+  void* on_signal_stack(u64 address, u64 size) const;
+
+ private:
+  explicit StubProcess(u8* shared) : shared_(shared) {}
+  int listener() const { return parts_.listener.get(); }
+  void write_pages(u64 ram);
+  bool wait_for_stop();
+  bool take_stop();
+  void kill();
+  void gather();
+  void set_host_cpus(const cpu_set_t& cpus);
+  StubCalls& calls() { return *reinterpret_cast<StubCalls*>(shared_ + kCallsOffset); }
+
+  u8* shared_;  // kStubBytes
+  StubParts parts_;
+  u64 stop_ = 0;  // the notification that waits for an answer
+  bool is_stopped_ = false;
+  bool is_gathered_ = false;
+  unsigned rounds_ = 0;  // since it was
+  cpu_set_t host_cpus_;  // where the monitor's thread may run
+  std::atomic<bool> is_kicked_ = false;
+};
+
+}  // namespace doppel::direct
