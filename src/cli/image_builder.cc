@@ -13,19 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A command that sees the owners and devices that an earlier one made, although the user is not root.
-std::vector<std::string> as_root(const std::string& fakeroot, const fs::path& work,
-                                 const std::vector<std::string>& command) {
-  if (fakeroot.empty()) return command;
-  const std::string owners = (work / "owners").string();
-  std::vector<std::string> result = {fakeroot, "-s", owners};
-  std::error_code ignored;
-  if (fs::exists(owners, ignored)) result.insert(result.end(), {"-i", owners});
-  result.emplace_back("--");
-  result.insert(result.end(), command.begin(), command.end());
-  return result;
-}
-
 Result<fs::path> only_file(const fs::path& folder, const std::string& prefix) {
   fs::path found;
   std::error_code error;
@@ -113,13 +100,12 @@ Result<void> ImageBuilder::make_disk(const ImageRecipe& recipe, const Tools& too
   std::error_code error;
   fs::create_directories(tree, error);
   fs::create_directories(work / "made", error);
-  TRY_VOID(run("unpacking the tree",
-               as_root(tools.fakeroot, work,
-                       {tools.tar, "--extract", "--file", archive, "--directory", tree, "--numeric-owner",
-                        "--same-permissions", "--xattrs", "--xattrs-include=*"})));
+  const auto unpack = unpack_command(tools.tar, archive, tree);
+  const auto mkfs = mkfs_command(tools.mkfs, recipe, tree, work / "made" / "disk.raw");
+  if (!tools.fakeroot.empty()) return run("making the disk", fakeroot_command(tools.fakeroot, unpack, mkfs));
+  TRY_VOID(run("unpacking the tree", unpack));
   fs::remove(archive, error);
-  return run("making the disk", as_root(tools.fakeroot, work,
-                                        mkfs_command(tools.mkfs, recipe, tree, work / "made" / "disk.raw")));
+  return run("making the disk", mkfs);
 }
 
 Result<void> ImageBuilder::export_kernel(const fs::path& work) {

@@ -28,7 +28,7 @@ struct ImageEntry {
 
 // Runs mmdebstrap, tar and mkfs.ext4 in a work directory inside the cache, which becomes the image's entry
 // when everything has worked and is removed otherwise. Without root, mmdebstrap works in a user namespace and
-// fakeroot keeps the owners. Owned by the command; used on its one thread.
+// fakeroot keeps owners and attributes. Owned by the command; used on its one thread.
 class ImageBuilder {
  public:
   using Progress = std::function<void(const std::string&)>;

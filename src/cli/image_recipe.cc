@@ -36,6 +36,12 @@ std::string quoted(const std::string& text) {
   return result + "'";
 }
 
+std::string shell_line(const std::vector<std::string>& command) {
+  std::string line;
+  for (const std::string& word : command) line += (line.empty() ? "" : " ") + quoted(word);
+  return line;
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> parse_packages(const std::vector<std::string>& lists) {
@@ -112,6 +118,15 @@ std::vector<std::string> mmdebstrap_command(const std::string& program, const Im
   return command;
 }
 
+std::vector<std::string> unpack_command(const std::string& program, const std::string& archive,
+                                        const std::string& tree) {
+  return {program,           "--extract",
+          "--file",          archive,
+          "--directory",     tree,
+          "--numeric-owner", "--same-permissions",
+          "--xattrs",        "--xattrs-include=*"};
+}
+
 std::vector<std::string> mkfs_command(const std::string& program, const ImageRecipe& recipe,
                                       const std::string& tree, const std::string& disk) {
   // Without lazy initialization the guest has nothing left to do in its first minutes.
@@ -126,6 +141,19 @@ std::vector<std::string> mkfs_command(const std::string& program, const ImageRec
           tree,
           disk,
           fmt::format("{}k", recipe.disk_bytes / 1024)};
+}
+
+// fakeroot keeps extended attributes until it ends, so one of it runs everything. It takes a file that gets
+// an attribute (security.capability) before an owner, as tar gives them, for one of no type; such files get
+// their owner in a first pass without attributes.
+std::vector<std::string> fakeroot_command(const std::string& program, const std::vector<std::string>& unpack,
+                                          const std::vector<std::string>& mkfs) {
+  std::vector<std::string> owners = unpack;
+  std::erase_if(owners, [](const std::string& word) { return word.starts_with("--xattrs"); });
+  std::vector<std::string> attributes = unpack;
+  attributes.emplace_back("--overwrite");
+  return {program, "--", "/bin/sh", "-c",
+          fmt::format("{} && {} && {}", shell_line(owners), shell_line(attributes), shell_line(mkfs))};
 }
 
 std::string recipe_key(const ImageRecipe& recipe) {

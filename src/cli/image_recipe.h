@@ -47,9 +47,15 @@ std::vector<std::string> base_packages();
 std::vector<std::string> mmdebstrap_command(const std::string& program, const ImageRecipe& recipe,
                                             const std::string& files_archive,
                                             const std::string& tree_archive);
+// Unpacks `archive` with owners, modes and extended attributes into the directory `tree`.
+std::vector<std::string> unpack_command(const std::string& program, const std::string& archive,
+                                        const std::string& tree);
 // Makes a disk of the directory `tree`.
 std::vector<std::string> mkfs_command(const std::string& program, const ImageRecipe& recipe,
                                       const std::string& tree, const std::string& disk);
+// The commands of a disk, unpacking and making it, as one for a user who is not root.
+std::vector<std::string> fakeroot_command(const std::string& program, const std::vector<std::string>& unpack,
+                                          const std::vector<std::string>& mkfs);
 
 // 32 hexadecimal digits, different for recipes that differ in anything, and for other versions of this file.
 std::string recipe_key(const ImageRecipe& recipe);

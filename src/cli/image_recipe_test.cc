@@ -10,6 +10,7 @@ namespace {
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
 using ::testing::Not;
 
 ImageRecipe example() {
@@ -94,6 +95,19 @@ TEST(ImageRecipe, KeyOfSshIsForRoot) {
 
 TEST(ImageRecipe, DiskCommandGivesTheSize) {
   EXPECT_EQ(mkfs_command("mkfs.ext4", example(), "tree", "disk").back(), "2097152k");
+}
+
+TEST(ImageRecipe, TreeIsUnpackedWithItsAttributes) {
+  EXPECT_THAT(unpack_command("tar", "tree.tar", "tree"), IsSupersetOf({"--same-permissions", "--xattrs"}));
+}
+
+TEST(ImageRecipe, WithoutRootOwnersComeBeforeAttributesAndTheDiskInOneSession) {
+  const std::vector<std::string> unpack = {"tar", "--file", "my tree.tar", "--xattrs", "--xattrs-include=*"};
+  EXPECT_THAT(fakeroot_command("fakeroot", unpack, {"mkfs.ext4", "it's"}),
+              ElementsAre("fakeroot", "--", "/bin/sh", "-c",
+                          "'tar' '--file' 'my tree.tar' && "
+                          "'tar' '--file' 'my tree.tar' '--xattrs' '--xattrs-include=*' '--overwrite' && "
+                          "'mkfs.ext4' 'it'\\''s'"));
 }
 
 TEST(ImageRecipe, EqualRecipesHaveEqualKeys) {

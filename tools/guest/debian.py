@@ -20,8 +20,13 @@ def run(*command, **options):
 
 def dependencies(package):
     """The first choice of each direct dependency of a package."""
-    out = run("apt-cache", "depends", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks",
-              "--no-replaces", "--no-enhances", package)
+    command = ("apt-cache", "depends", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks",
+               "--no-replaces", "--no-enhances", package)
+    try:
+        out = run(*command)
+    except BuildError:
+        refresh_lists()
+        out = run(*command)
     names = []
     after_choice = False
     for line in out.splitlines()[1:]:
@@ -35,15 +40,25 @@ def dependencies(package):
 
 def refresh_lists():
     """Fetches apt's package lists, as root where that is needed."""
-    command = ["apt-get", "-q", "-o", "Acquire::Retries=3", "update"]
-    run(*(command if os.geteuid() == 0 else ["sudo", *command]))
+    command = ("apt-get", "-q", "-o", "Acquire::Retries=3", "update")
+    if os.geteuid() == 0:
+        run(*command)
+        return
+    remedy = "apt's package lists are missing or old; as root run: apt-get update"
+    if shutil.which("sudo") is None:
+        raise BuildError(remedy)
+    try:
+        run("sudo", *command)
+    except BuildError as error:
+        raise BuildError(f"{remedy} ({error})") from error
 
 
 def candidate(package):
     """The version that apt would install, or None."""
     for line in run("apt-cache", "policy", package).splitlines():
         if line.strip().startswith("Candidate:"):
-            return line.split(": ", 1)[1]
+            version = line.split(": ", 1)[1]
+            return None if version == "(none)" else version
     return None
 
 
