@@ -20,6 +20,7 @@ class DirectCode final : public TranslatedCode, public TlbListener {
   void attach(Core& core, const std::atomic<i64>& attention, const std::atomic<bool>& pending) override {
     core_ = &core;
     attention_ = &attention;
+    pending_ = &pending;
     scanned_.emplace(core);
     core.mmu.add_listener(this);
     translated_->attach(core, attention, pending);
@@ -77,6 +78,7 @@ class DirectCode final : public TranslatedCode, public TlbListener {
   bool is_always_;
   Core* core_ = nullptr;
   const std::atomic<i64>* attention_ = nullptr;
+  const std::atomic<bool>* pending_ = nullptr;
   std::optional<ScannedFrames> scanned_;
   std::array<std::unique_ptr<DirectSpace>, kMostSpaces> spaces_;
   std::atomic<StubProcess*> running_ = nullptr;
@@ -187,12 +189,14 @@ DirectSpace::Outcome DirectCode::run_directly(DirectSpace& space) {
       space.policy.stop(Policy::Clock::now());
       return DirectSpace::Outcome::kTranslate;
     }
+    space.process()->set_wishes(*attention_, *pending_);
   }
   const Policy::Time start = Policy::Clock::now();
   const u64 ran = statistics_.nanoseconds;
   running_.store(space.process(), std::memory_order_seq_cst);
   DirectSpace::Outcome outcome = DirectSpace::Outcome::kAttention;
-  if (attention_->load(std::memory_order_seq_cst) == 0) outcome = space.run();
+  // A pending interrupt, too: user code has interrupts on.
+  if (attention_->load(std::memory_order_seq_cst) == 0 && !pending_->load()) outcome = space.run();
   running_.store(nullptr, std::memory_order_seq_cst);
   const Policy::Time stop = Policy::Clock::now();
   space.policy.settle(stop, stop - start - std::chrono::nanoseconds(statistics_.nanoseconds - ran));
@@ -223,6 +227,9 @@ void DirectCode::forget_all() {
 
 std::vector<std::pair<std::string_view, u64>> DirectCode::statistics() const {
   auto all = translated_->statistics();
+  u64 late = 0;
+  for (const auto& space : spaces_)
+    late += space && space->has_process() ? space->process()->late_kicks() : 0;
   const std::pair<std::string_view, u64> own[] = {{"direct_rounds", statistics_.rounds},
                                                   {"direct_page_faults", statistics_.page_faults},
                                                   {"direct_mapped_pages", statistics_.mapped_pages},
@@ -230,6 +237,7 @@ std::vector<std::pair<std::string_view, u64>> DirectCode::statistics() const {
                                                   {"direct_kicks", statistics_.kicks},
                                                   {"direct_processes", statistics_.starts},
                                                   {"direct_lost", statistics_.lost},
+                                                  {"direct_late_kicks", late},
                                                   {"direct_microseconds", statistics_.nanoseconds / 1000}};
   all.insert(all.end(), std::begin(own), std::end(own));
   return all;

@@ -27,6 +27,7 @@ namespace doppel::direct {
 namespace {
 
 constexpr int kShortMs = 2;  // how long all are held on one CPU
+constexpr int kLookMs = 10;  // how often a stub that runs for long is looked at
 constexpr unsigned kRoundsTogether = 64;
 
 }  // namespace
@@ -93,9 +94,11 @@ bool StubProcess::do_calls(std::span<const HostCall> list) {
   sequence.store(wanted);
   ::syscall(SYS_futex, &calls().sequence, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   for (u32 now = done.load(); now != wanted; now = done.load()) {
-    constexpr timespec kLook{.tv_sec = 1, .tv_nsec = 0};
+    constexpr timespec kLook{.tv_sec = 0, .tv_nsec = kLookMs * 1'000'000};
     ::syscall(SYS_futex, &state().done, FUTEX_WAIT, now, &kLook, nullptr, 0);
-    if (done.load() == now && !is_alive()) return false;
+    if (done.load() != now) continue;
+    if (!is_alive()) return false;
+    ::syscall(SYS_futex, &calls().sequence, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   }
   return true;
 }
@@ -139,21 +142,24 @@ void StubProcess::set_host_cpus(const cpu_set_t& cpus) {
   for (const pid_t thread : {0, parts_.pid, parts_.mapper}) ::sched_setaffinity(thread, sizeof(cpus), &cpus);
 }
 
+// Looks now and then by itself whether the vCPU wants it to stop: no kick needs to arrive.
 bool StubProcess::wait_for_stop() {
-  bool was_kicked = false;
+  int waited_ms = 0;
   while (!is_stopped_) {
     pollfd waiting{.fd = listener(), .events = POLLIN, .revents = 0};
-    const int ready = ::poll(&waiting, 1, is_gathered_ ? kShortMs : patience_ms_);
-    if (ready > 0 && (waiting.revents & POLLIN) == 0) return false;
-    if (ready > 0 && !take_stop()) return false;
-    if (ready != 0) continue;
-    if (is_gathered_) {
-      scatter();
+    const int ready = ::poll(&waiting, 1, is_gathered_ ? kShortMs : kLookMs);
+    if (ready > 0) {
+      if ((waiting.revents & POLLIN) != 0 ? !take_stop() : !is_alive()) return false;
       continue;
     }
+    scatter();
+    const bool is_kicked = is_kicked_.load(std::memory_order_relaxed);
+    if (!is_kicked && !is_wanted()) continue;
+    if (!is_kicked) ++late_kicks_;
+    kick();
+    waited_ms += kLookMs;
     // Guest code that blocks signals, with the stub's own way back from them, does not keep a vCPU.
-    if (was_kicked) return kill(), false;
-    was_kicked = is_kicked_.load(std::memory_order_relaxed);
+    if (waited_ms > patience_ms_) return kill(), false;
   }
   return true;
 }

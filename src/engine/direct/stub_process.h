@@ -27,8 +27,15 @@ class StubProcess {
   bool do_calls(std::span<const HostCall> calls);
   // Lets guest code run until a signal. False: the process is gone, and with it the registers.
   bool resume();
-  // After a kick, at most twice this long, the process is ended. Long, as the host may be busy.
+  // What says that the vCPU is wanted: `attention` is not zero, or `pending` true.
+  void set_wishes(const std::atomic<i64>& attention, const std::atomic<bool>& pending) {
+    attention_ = &attention;
+    pending_ = &pending;
+  }
+  // So long after it was asked to stop the process is ended. Long, as the host may be busy.
   void set_patience(int milliseconds) { patience_ms_ = milliseconds; }
+  // How often it ran on although the vCPU was wanted, and no kick had come.
+  u64 late_kicks() const { return late_kicks_; }
   // Any thread: stops guest code soon.
   void kick();
 
@@ -55,7 +62,14 @@ class StubProcess {
   u8* shared_;  // kStubBytes
   StubParts parts_;
   u64 stop_ = 0;  // the notification that waits for an answer
-  int patience_ms_ = 15'000;
+  bool is_wanted() const {
+    return attention_ != nullptr && (attention_->load() != 0 || pending_->load(std::memory_order_relaxed));
+  }
+
+  const std::atomic<i64>* attention_ = nullptr;
+  const std::atomic<bool>* pending_ = nullptr;
+  u64 late_kicks_ = 0;
+  int patience_ms_ = 30'000;
   bool is_stopped_ = false;
   bool is_gathered_ = false;
   unsigned rounds_ = 0;  // since it was
