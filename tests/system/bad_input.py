@@ -106,6 +106,7 @@ ARGUMENTS = {
     "unknown_cpu_template": ("--cpu", "z80"),
     "empty_cpu_template": ("--cpu", ""),
     "unknown_clock": ("--clock", "sundial"),
+    "direct_maybe": ("--direct", "maybe"),
     "check_of_an_unknown_engine": ("--check-engine", "kvm"),
     "check_with_the_hosts_clock": ("--check-engine", "interp", "--engine", "jit"),
     "check_of_the_interpreter": ("--check-engine", "interp", "--engine", "interp", "--clock", "instructions"),
