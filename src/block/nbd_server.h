@@ -20,14 +20,17 @@ namespace doppel {
 class NbdServer {
  public:
   explicit NbdServer(std::vector<std::string> arguments) {
-    std::vector<std::string> words = {"nbdkit", "--foreground", "--exit-with-parent", "-U", socket()};
+    // Written once it listens; the socket is there earlier.
+    const std::string ready = folder_ / "ready";
+    std::vector<std::string> words = {"nbdkit", "--foreground", "--exit-with-parent", "-U", socket(),
+                                      "-P",     ready};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> pointers;
     for (std::string& word : words) pointers.push_back(word.data());
     pointers.push_back(nullptr);
     if (::posix_spawnp(&pid_, "nbdkit", nullptr, nullptr, pointers.data(), environ) != 0) pid_ = -1;
     struct stat status = {};
-    for (int i = 0; i < 500 && pid_ > 0 && ::stat(socket().c_str(), &status) != 0; ++i) {
+    for (int i = 0; i < 500 && pid_ > 0 && ::stat(ready.c_str(), &status) != 0; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
   }

@@ -1,5 +1,6 @@
 """Virtio disks in real guests: file systems, raw transfers, every transport, what the host's file holds afterwards."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -92,6 +93,23 @@ def need(program):
     return found
 
 
+@contextlib.contextmanager
+def nbd_server(bench, *arguments):
+    """The address of an nbdkit that serves, with its plugin, filters and parameters."""
+    nbdkit = need("nbdkit")
+    socket, ready = bench.folder / "socket", bench.folder / "ready"  # the second is written once it listens
+    with subprocess.Popen((nbdkit, "--foreground", "-U", socket, "-P", ready, *arguments),
+                          stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(500):
+                if ready.exists():
+                    break
+                time.sleep(0.01)
+            yield f"nbd+unix:///?socket={socket}"
+        finally:
+            server.terminate()
+
+
 def file_system(doppel, keys):
     """The guest's file system is sound on the host, and holds the same bytes."""
     check, debug = need("e2fsck"), need("debugfs")
@@ -158,37 +176,18 @@ def four_queues_on_two_cpus(doppel):
 
 def an_nbd_server_serves_a_disk(doppel):
     """The same through nbdkit."""
-    nbdkit = need("nbdkit")
     bench = Bench(VERIFY)
-    socket = bench.folder / "socket"
-    with subprocess.Popen((nbdkit, "--foreground", "-U", socket, "file", bench.disk)) as server:
-        try:
-            for _ in range(500):
-                if socket.exists():
-                    break
-                time.sleep(0.01)
-            outcome = bench.boot(doppel, target=f"nbd+unix:///?socket={socket}")
-        finally:
-            server.terminate()
+    with nbd_server(bench, "file", bench.disk) as target:
+        outcome = bench.boot(doppel, target=target)
     expect_output(outcome, "disk-test: PASS")
 
 
 def a_failing_server_gives_errors_and_no_more(doppel):
     """Every second read of nbdkit fails: the guest sees I/O errors and goes on."""
-    nbdkit = need("nbdkit")
     bench = Bench("dd if=/dev/vda of=/dev/null bs=64k count=64 iflag=direct && echo disk-test: no error\n"
                   "dd if=/dev/zero of=/dev/vda bs=64k count=4 oflag=direct && echo disk-test: goes on\n")
-    socket = bench.folder / "socket"
-    with subprocess.Popen((nbdkit, "--foreground", "-U", socket, "--filter=error", "file", bench.disk, "error=EIO",
-                           "error-pread-rate=50%"), stderr=subprocess.DEVNULL) as server:
-        try:
-            for _ in range(500):
-                if socket.exists():
-                    break
-                time.sleep(0.01)
-            outcome = bench.boot(doppel, target=f"nbd+unix:///?socket={socket}")
-        finally:
-            server.terminate()
+    with nbd_server(bench, "--filter=error", "file", bench.disk, "error=EIO", "error-pread-rate=50%") as target:
+        outcome = bench.boot(doppel, target=target)
     expect_output(outcome, "Input/output error")
     expect_output(outcome, "disk-test: goes on")
     expect("disk-test: no error" not in outcome.out, "no read failed")
