@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <thread>
 #include <utility>
 
@@ -10,6 +11,9 @@
 
 namespace doppel {
 namespace {
+
+constexpr unsigned kSpins = 100;
+constexpr std::chrono::microseconds kPause{20};
 
 constexpr u64 bit_of(unsigned user) { return user < 64 ? u64{1} << user : 0; }
 
@@ -61,11 +65,11 @@ void CodeFrames::mark(u64 frame, UserId user) {
 void CodeFrames::unmark(u64 frame, UserId user) { marks_[frame].fetch_and(~bit_of(user)); }
 
 bool CodeFrames::grant_write(u64 frame, UserId user) {
-  if (is_marked(frame)) return false;
+  if (is_watched(frame, user)) return false;
   const u64 old = writers_[frame].load(std::memory_order_relaxed);
   if ((old & bit_of(user)) == 0) writers_[frame].fetch_or(bit_of(user));
   // A mark made meanwhile either is seen here or sees the bit.
-  return !is_marked(frame);
+  return !is_watched(frame, user);
 }
 
 void CodeFrames::revoke(u64 frame, UserId user) {
@@ -90,7 +94,8 @@ void CodeFrames::revoke_others(u64 frame, UserId user) {
     const Mailbox& box = mailboxes_[wait.user];
     for (unsigned spins = 0; box.handled.load() < wait.number && !box.is_outside.load(); ++spins) {
       handle_mail(user);
-      if (spins > 100) std::this_thread::yield();
+      // Not yield(): the one that is waited for may be held on this thread's CPU.
+      if (spins > kSpins) std::this_thread::sleep_for(kPause);
     }
   }
 }
@@ -98,6 +103,8 @@ void CodeFrames::revoke_others(u64 frame, UserId user) {
 u64 CodeFrames::post(UserId user, Message message) {
   Mailbox& box = mailboxes_[user];
   const std::lock_guard lock(box.mutex);
+  if (box.user != nullptr) ++box.posted;  // first: without its mark, the user has mail
+  if (message.topic == Topic::kWritten) unmark(message.frame, user);
   if (box.user == nullptr) return 0;
   const bool is_known = box.is_overfull || std::ranges::any_of(box.messages, [&](const Message& known) {
                           return known.topic == message.topic && known.frame == message.frame;
@@ -108,21 +115,16 @@ u64 CodeFrames::post(UserId user, Message message) {
   } else if (!is_known) {
     box.messages.push_back(message);
   }
-  ++box.posted;
   if (box.is_inside) box.user->interrupt();
   return box.is_inside ? box.posted.load() : 0;
 }
 
 void CodeFrames::written(u64 frame, u64 start, u64 size, UserId writer) {
   const u64 own = bit_of(writer);
-  const u64 others = marks_[frame].load() & ~own;
-  if (others != 0) {
-    marks_[frame].fetch_and(~others);
-    for (u64 rest = others; rest != 0; rest &= rest - 1) {
-      post(static_cast<UserId>(std::countr_zero(rest)), {Topic::kWritten, frame});
-    }
+  for (u64 rest = marks_[frame].load() & ~own; rest != 0; rest &= rest - 1) {
+    post(static_cast<UserId>(std::countr_zero(rest)), {Topic::kWritten, frame});
   }
-  if ((marks_[frame].load(std::memory_order_relaxed) & own) != 0) {
+  if (is_marked_by(frame, writer) || has_mail(writer)) {
     mailboxes_[writer].user->code_written(frame, start, size);
   }
 }
@@ -148,7 +150,7 @@ void CodeFrames::leave(UserId user) {
 
 void CodeFrames::handle_mail(UserId user) {
   Mailbox& box = mailboxes_[user];
-  if (box.handled.load(std::memory_order_relaxed) == box.posted.load()) return;
+  if (!has_mail(user)) return;
   std::vector<Message> messages;
   bool is_overfull = false;
   u64 number = 0;

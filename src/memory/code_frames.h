@@ -34,7 +34,7 @@ class CodeFrameUser {
 //
 // Why nothing is missed: grant_write() and mark() each set their own bit first and look at the other side's
 // then, so at least one of two that meet sees the other. written() takes the marks of others away and posts
-// mail after that: instructions decoded before the mail is handled die with it, and those decoded later saw
+// mail in one step: instructions decoded before the mail is handled die with it, and those decoded later saw
 // the change.
 class CodeFrames {
  public:
@@ -60,10 +60,13 @@ class CodeFrames {
   void mark(u64 frame, UserId user);
   void unmark(u64 frame, UserId user);
 
-  // May the user write the frame directly, from now on until revoke_writes()?
+  // May the user write the frame directly, from now on until revoke_writes()? Not before it has handled its
+  // mail: another's write took its mark away, and it may still hold instructions of the frame.
   bool grant_write(u64 frame, UserId user);
 
-  // Bytes [start, start + size) of a frame for which is_marked() holds have changed. `writer`, if it is a
+  // Is written() to be told when `writer` changes the frame? Also while the writer has mail.
+  bool is_watched(u64 frame, UserId writer) const { return is_marked(frame) || has_mail(writer); }
+  // Bytes [start, start + size) of a frame for which is_watched() holds have changed. `writer`, if it is a
   // user, hears of it at once.
   void written(u64 frame, u64 start, u64 size, UserId writer);
 
@@ -96,6 +99,11 @@ class CodeFrames {
   };
   static constexpr std::size_t kMaxMessages = 256;
 
+  bool has_mail(UserId user) const {
+    if (user >= kMaxUsers) return false;
+    const Mailbox& box = mailboxes_[user];
+    return box.handled.load(std::memory_order_relaxed) != box.posted.load(std::memory_order_relaxed);
+  }
   // What the receiver will have handled once `handled` reaches the result; 0 when nobody needs to wait.
   u64 post(UserId user, Message message);
   void revoke_others(u64 frame, UserId user);

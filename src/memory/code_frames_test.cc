@@ -74,6 +74,22 @@ TEST_F(CodeFramesTest, OnlyExecutingUsersAreInterrupted) {
   frames.leave(one.id);
 }
 
+// A vCPU sees its own stores to code it is executing, whatever others wrote there a moment ago.
+TEST_F(CodeFramesTest, OwnStoresAreHeardOfWhileMailWaits) {
+  frames.mark(7, one.id);
+  EXPECT_FALSE(frames.is_watched(8, one.id));
+  frames.written(7, 8, 2, CodeFrames::kNobody);
+  EXPECT_FALSE(frames.is_marked(7));
+  EXPECT_FALSE(frames.grant_write(7, one.id));
+  EXPECT_TRUE(frames.is_watched(7, one.id));
+  EXPECT_FALSE(frames.is_watched(7, two.id));
+  frames.written(7, 16, 1, one.id);
+  EXPECT_EQ(one.log, "written 7:16+1 ");
+  frames.handle_mail(one.id);
+  EXPECT_FALSE(frames.is_watched(7, one.id));
+  EXPECT_TRUE(frames.grant_write(7, one.id));
+}
+
 TEST_F(CodeFramesTest, DirectWritesAndMarksExcludeEachOther) {
   EXPECT_TRUE(frames.grant_write(7, one.id));
   frames.mark(7, one.id);

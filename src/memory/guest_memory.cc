@@ -97,7 +97,7 @@ void GuestMemory::note_write(GuestPhys address, u64 size, CodeFrames::UserId wri
   std::atomic_thread_fence(std::memory_order_seq_cst);
   while (size != 0) {
     const u64 chunk = std::min(size, kPageSize - address.page_offset());
-    if (is_code_frame(address)) {
+    if (code_frames_->is_watched(address.page_number(), writer)) {
       code_frames_->written(address.page_number(), address.page_offset(), chunk, writer);
     }
     address = address + chunk;
