@@ -61,6 +61,8 @@ class DirectCode final : public TranslatedCode, public TlbListener {
  private:
   static constexpr unsigned kMostSpaces = 8;
   static constexpr u64 kMostLost = 64;  // then no more: each is kept
+  // How long the thread stays on its CPU of the host in case that user code runs directly again.
+  static constexpr std::chrono::milliseconds kHeldLonger{1};
 
   template <class F>
   void each_space(F f) {
@@ -80,10 +82,12 @@ class DirectCode final : public TranslatedCode, public TlbListener {
   const std::atomic<i64>* attention_ = nullptr;
   const std::atomic<bool>* pending_ = nullptr;
   std::optional<ScannedFrames> scanned_;
+  HostPlace place_;
   std::array<std::unique_ptr<DirectSpace>, kMostSpaces> spaces_;
   std::atomic<StubProcess*> running_ = nullptr;
   DirectStatistics statistics_;
   u64 use_clock_ = 0;
+  Policy::Time direct_end_;     // when user code ran directly last
   DirectSpace* now_ = nullptr;  // of this CR3
   u64 now_cr3_ = 0;
   u64 translated_page_ = ~u64{0};  // of code that must not run directly and is running translated
@@ -163,6 +167,9 @@ TranslatedCode::Outcome DirectCode::run_translated(DirectSpace& space, i64& budg
   translated_->leave_for_user(space.policy.is_active());
   if (core_->cpl != 3) {
     was_privileged_ = true;
+    if (place_.cpu() != HostPlace::kAnywhere && Policy::Clock::now() - direct_end_ > kHeldLonger) {
+      place_.scatter();
+    }
     return translated_->run(budget);
   }
   const bool is_return = std::exchange(was_privileged_, false);
@@ -183,7 +190,7 @@ TranslatedCode::Outcome DirectCode::run_translated(DirectSpace& space, i64& budg
 
 DirectSpace::Outcome DirectCode::run_directly(DirectSpace& space) {
   if (!space.has_process()) {
-    if (const Result<void> started = space.start(factory_); !started) {
+    if (const Result<void> started = space.start(factory_, place_); !started) {
       LOG_INFO("{}; user code is translated", started.error().message);
       is_refused_ = true;
       space.policy.stop(Policy::Clock::now());
@@ -199,8 +206,9 @@ DirectSpace::Outcome DirectCode::run_directly(DirectSpace& space) {
   if (attention_->load(std::memory_order_seq_cst) == 0 && !pending_->load()) outcome = space.run();
   running_.store(nullptr, std::memory_order_seq_cst);
   const Policy::Time stop = Policy::Clock::now();
+  direct_end_ = stop;
   space.policy.settle(stop, stop - start - std::chrono::nanoseconds(statistics_.nanoseconds - ran));
-  if (!space.policy.is_active() && outcome != DirectSpace::Outcome::kLost) space.process()->scatter();
+  if (!space.policy.is_active()) place_.scatter();
   if (outcome == DirectSpace::Outcome::kLost) {
     LOG_GUEST("a stub process ended by itself at {:#x}", core_->state.rip);
     is_refused_ = ++statistics_.lost == kMostLost;
@@ -229,7 +237,7 @@ std::vector<std::pair<std::string_view, u64>> DirectCode::statistics() const {
   auto all = translated_->statistics();
   u64 late = 0;
   for (const auto& space : spaces_)
-    late += space && space->has_process() ? space->process()->late_kicks() : 0;
+    late += space && space->has_process() ? space->process()->late_stops() : 0;
   const std::pair<std::string_view, u64> own[] = {{"direct_rounds", statistics_.rounds},
                                                   {"direct_page_faults", statistics_.page_faults},
                                                   {"direct_mapped_pages", statistics_.mapped_pages},
@@ -237,7 +245,7 @@ std::vector<std::pair<std::string_view, u64>> DirectCode::statistics() const {
                                                   {"direct_kicks", statistics_.kicks},
                                                   {"direct_processes", statistics_.starts},
                                                   {"direct_lost", statistics_.lost},
-                                                  {"direct_late_kicks", late},
+                                                  {"direct_late_stops", late},
                                                   {"direct_microseconds", statistics_.nanoseconds / 1000}};
   all.insert(all.end(), std::begin(own), std::end(own));
   return all;

@@ -35,8 +35,8 @@ bool ScannedFrames::is_runnable(u64 address, GuestPhys frame) {
   return is_runnable;
 }
 
-Result<void> DirectSpace::start(StubFactory& factory) {
-  stub_ = TRY(StubProcess::create(factory, core_.memory));
+Result<void> DirectSpace::start(StubFactory& factory, HostPlace& place) {
+  stub_ = TRY(StubProcess::create(factory, core_.memory, place));
   pages = {};
   ++statistics_.starts;
   return {};

@@ -44,7 +44,7 @@ class DirectSpace {
 
   u16 pcid() const { return pcid_; }
   bool has_process() const { return stub_ != nullptr; }
-  Result<void> start(StubFactory& factory);
+  Result<void> start(StubFactory& factory, HostPlace& place);
   StubProcess* process() { return stub_.get(); }
   // For another address space, or another program in this one.
   void restart(u16 pcid, u64 cr3);

@@ -76,7 +76,6 @@ void become_stub(const StubSetup& setup) {
   StubState& state = *setup.state;
   ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (::syscall(SYS_getppid) != setup.parent) give_up(state);
-  ::syscall(SYS_setsid);
   if (!map_pages(setup.shared_file)) give_up(state);
   forget_rseq();
   set_signals();

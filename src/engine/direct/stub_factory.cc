@@ -104,7 +104,6 @@ void make_stub(int socket, int shared_file) {
 [[noreturn]] void serve(int socket, int ram, pid_t monitor) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != monitor) ::_exit(1);
-  ::setsid();
   for (int number = 1; number < NSIG; ++number)
     ::signal(number, SIG_IGN);  // SIGCHLD: none is to be waited for
   sigset_t none;

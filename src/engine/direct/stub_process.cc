@@ -28,21 +28,20 @@ namespace {
 
 constexpr int kShortMs = 2;  // how long all are held on one CPU
 constexpr int kLookMs = 10;  // how often a stub that runs for long is looked at
-constexpr unsigned kRoundsTogether = 64;
 
 }  // namespace
 
-Result<std::unique_ptr<StubProcess>> StubProcess::create(StubFactory& factory, const GuestMemory& memory) {
+Result<std::unique_ptr<StubProcess>> StubProcess::create(StubFactory& factory, const GuestMemory& memory,
+                                                         HostPlace& place) {
   const UniqueFd file(::memfd_create("doppel-stub", MFD_CLOEXEC));
   if (!file.is_valid() || ::ftruncate(file.get(), kStubBytes) != 0) {
     return fail("direct execution: memfd_create: {}", std::strerror(errno));
   }
   void* shared = ::mmap(nullptr, kStubBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (shared == MAP_FAILED) return fail("direct execution: mmap: {}", std::strerror(errno));
-  std::unique_ptr<StubProcess> stub(new StubProcess(static_cast<u8*>(shared)));
+  std::unique_ptr<StubProcess> stub(new StubProcess(static_cast<u8*>(shared), place));
   stub->write_pages(static_cast<u64>(memory.memfd()));
   stub->parts_ = TRY(factory.make(file.get()));
-  ::sched_getaffinity(0, sizeof(stub->host_cpus_), &stub->host_cpus_);
   ::ioctl(stub->listener(), SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
   stub->parts_.mapper = static_cast<pid_t>(stub->state().mapper);
   if (!stub->wait_for_stop()) return fail("direct execution: its process died");
@@ -112,34 +111,21 @@ bool StubProcess::resume() {
   VERIFY(is_stopped_);
   is_kicked_.store(false, std::memory_order_relaxed);
   is_stopped_ = false;
-  gather();
+  place_.gather();
+  follow();
   seccomp_notif_resp response = {};
   response.id = stop_;
   if (::ioctl(listener(), SECCOMP_IOCTL_NOTIF_SEND, &response) != 0 && errno != ENOENT) return false;
   return wait_for_stop();
 }
 
-// The monitor's thread and the stub's take turns, so one CPU is right for all; waking another one takes
-// several times as long. Now and then, and when the guest's code runs for long, the host may choose again.
-void StubProcess::gather() {
-  if (is_gathered_ && ++rounds_ % kRoundsTogether != 0) return;
-  if (is_gathered_) return scatter();
-  const int here = ::sched_getcpu();
-  if (here < 0) return;
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  CPU_SET(static_cast<size_t>(here), &cpus);
-  set_host_cpus(cpus);
-  is_gathered_ = true;
-}
-
-void StubProcess::scatter() {
-  if (is_gathered_) set_host_cpus(host_cpus_);
-  is_gathered_ = false;
-}
-
-void StubProcess::set_host_cpus(const cpu_set_t& cpus) {
-  for (const pid_t thread : {0, parts_.pid, parts_.mapper}) ::sched_setaffinity(thread, sizeof(cpus), &cpus);
+// Its threads to where the vCPU's is.
+void StubProcess::follow() {
+  if (cpu_ == place_.cpu()) return;
+  cpu_ = place_.cpu();
+  for (const pid_t thread : {parts_.pid, parts_.mapper}) {
+    ::sched_setaffinity(thread, sizeof(place_.cpus()), &place_.cpus());
+  }
 }
 
 // Looks now and then by itself whether the vCPU wants it to stop: no kick needs to arrive.
@@ -147,15 +133,15 @@ bool StubProcess::wait_for_stop() {
   int waited_ms = 0;
   while (!is_stopped_) {
     pollfd waiting{.fd = listener(), .events = POLLIN, .revents = 0};
-    const int ready = ::poll(&waiting, 1, is_gathered_ ? kShortMs : kLookMs);
+    const int ready = ::poll(&waiting, 1, cpu_ == HostPlace::kAnywhere ? kLookMs : kShortMs);
     if (ready > 0) {
       if ((waiting.revents & POLLIN) != 0 ? !take_stop() : !is_alive()) return false;
       continue;
     }
-    scatter();
-    const bool is_kicked = is_kicked_.load(std::memory_order_relaxed);
-    if (!is_kicked && !is_wanted()) continue;
-    if (!is_kicked) ++late_kicks_;
+    place_.scatter();
+    follow();
+    if (!is_kicked_.load(std::memory_order_relaxed) && !is_wanted()) continue;
+    ++late_stops_;
     kick();
     waited_ms += kLookMs;
     // Guest code that blocks signals, with the stub's own way back from them, does not keep a vCPU.

@@ -1,13 +1,12 @@
 // StubProcess: a process of the host whose lower half is an address space of the guest.
 #pragma once
 
-#include <sched.h>
-
 #include <atomic>
 #include <memory>
 #include <span>
 
 #include "base/result.h"
+#include "engine/direct/host_place.h"
 #include "engine/direct/stub_factory.h"
 #include "engine/direct/stub_layout.h"
 #include "memory/guest_memory.h"
@@ -18,7 +17,8 @@ namespace doppel::direct {
 // filter that lets it ask for nothing. Used by one thread, but for kick().
 class StubProcess {
  public:
-  static Result<std::unique_ptr<StubProcess>> create(StubFactory& factory, const GuestMemory& memory);
+  static Result<std::unique_ptr<StubProcess>> create(StubFactory& factory, const GuestMemory& memory,
+                                                     HostPlace& place);
   ~StubProcess();
   StubProcess(const StubProcess&) = delete;
   StubProcess& operator=(const StubProcess&) = delete;
@@ -34,13 +34,10 @@ class StubProcess {
   }
   // So long after it was asked to stop the process is ended. Long, as the host may be busy.
   void set_patience(int milliseconds) { patience_ms_ = milliseconds; }
-  // How often it ran on although the vCPU was wanted, and no kick had come.
-  u64 late_kicks() const { return late_kicks_; }
+  // How often a look, one each 10 ms, found that it had not stopped although the vCPU was wanted.
+  u64 late_stops() const { return late_stops_; }
   // Any thread: stops guest code soon.
   void kick();
-
-  // Gives the host back the choice where its threads and this one run; resume() takes it.
-  void scatter();
 
   // While it is stopped. Addresses in it are of the stub.
   StubState& state() { return *reinterpret_cast<StubState*>(shared_ + kStateOffset); }
@@ -48,18 +45,19 @@ class StubProcess {
   void* on_signal_stack(u64 address, u64 size) const;
 
  private:
-  explicit StubProcess(u8* shared) : shared_(shared) {}
+  StubProcess(u8* shared, HostPlace& place) : shared_(shared), place_(place) {}
   int listener() const { return parts_.listener.get(); }
   void write_pages(u64 ram);
   bool wait_for_stop();
   bool take_stop();
   bool is_alive() const;
   void kill();
-  void gather();
-  void set_host_cpus(const cpu_set_t& cpus);
+  void follow();
   StubCalls& calls() { return *reinterpret_cast<StubCalls*>(shared_ + kCallsOffset); }
 
   u8* shared_;  // kStubBytes
+  HostPlace& place_;
+  int cpu_ = HostPlace::kAnywhere;  // that its threads are held on
   StubParts parts_;
   u64 stop_ = 0;  // the notification that waits for an answer
   bool is_wanted() const {
@@ -68,12 +66,9 @@ class StubProcess {
 
   const std::atomic<i64>* attention_ = nullptr;
   const std::atomic<bool>* pending_ = nullptr;
-  u64 late_kicks_ = 0;
+  u64 late_stops_ = 0;
   int patience_ms_ = 30'000;
   bool is_stopped_ = false;
-  bool is_gathered_ = false;
-  unsigned rounds_ = 0;  // since it was
-  cpu_set_t host_cpus_;  // where the monitor's thread may run
   std::atomic<bool> is_kicked_ = false;
 };
 

@@ -25,7 +25,7 @@ class StubProcessTest : public testing::Test {
     auto factory = StubFactory::create(*memory_);
     if (!factory) GTEST_SKIP() << factory.error().message;
     factory_ = std::move(*factory);
-    auto stub = StubProcess::create(*factory_, *memory_);
+    auto stub = StubProcess::create(*factory_, *memory_, place_);
     if (!stub) GTEST_SKIP() << stub.error().message;
     stub_ = std::move(*stub);
     state_.rip = kCode;
@@ -50,6 +50,7 @@ class StubProcessTest : public testing::Test {
 
   std::unique_ptr<GuestMemory> memory_;
   std::unique_ptr<StubFactory> factory_;
+  HostPlace place_;
   std::unique_ptr<StubProcess> stub_;
   CpuState state_;
 };
@@ -125,10 +126,33 @@ TEST_F(StubProcessTest, StopsWhenKicked) {
   kicker.join();
 }
 
+// One that is made while the vCPU's thread is held on a CPU for another lets go of it all the same.
+TEST_F(StubProcessTest, LongRunsAreNotHeldOnOneCpu) {
+  cpu_set_t allowed;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+  write_code({0x0f, 0x0b});  // ud2
+  EXPECT_EQ(run().stop, Stop::kInstruction);
+  EXPECT_NE(place_.cpu(), HostPlace::kAnywhere);
+  auto second = StubProcess::create(*factory_, *memory_, place_);
+  ASSERT_TRUE(second);
+  stub_ = std::move(*second);
+  map(kCode, 0, PROT_READ | PROT_EXEC);
+  write_code({0xeb, 0xfe});  // jmp itself
+  std::thread kicker([this] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    stub_->kick();
+  });
+  EXPECT_EQ(run().stop, Stop::kKick);
+  kicker.join();
+  cpu_set_t now;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(now), &now), 0);
+  EXPECT_TRUE(CPU_EQUAL(&now, &allowed));
+}
+
 // A kick is for the thread that runs guest code, however young the process is.
 TEST_F(StubProcessTest, MayBeKickedAtOnce) {
   for (int i = 0; i < 40; ++i) {
-    auto stub = StubProcess::create(*factory_, *memory_);
+    auto stub = StubProcess::create(*factory_, *memory_, place_);
     ASSERT_TRUE(stub);
     (*stub)->kick();
     stub_ = std::move(*stub);
