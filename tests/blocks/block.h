@@ -38,8 +38,10 @@ struct Ending {
 };
 
 inline constexpr u8 kHlt = 0xf4;
-inline void settle_end(u64 end, Outcome& outcome) {
+// The HLT at the end faults; what a block wrote there instead is an instruction like any other.
+inline void settle_end(u64 end, std::span<const u8> code, Outcome& outcome) {
   if (outcome.vector != x86::kVectorGp || outcome.state.rip != end || outcome.error_code != 0) return;
+  if (code[end - kCodeBase] != kHlt) return;
   outcome.vector = Outcome::kNoFault;
   outcome.state.rflags &= ~x86::kFlagRf;
 }

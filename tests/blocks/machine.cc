@@ -85,10 +85,10 @@ void Machine::read(Ending& out) {
   Outcome& outcome = out.outcome;
   get_user_state(state, outcome.state);
   world_.read_fault(state, outcome);
-  settle_end(end_, outcome);
   std::memcpy(out.data.data(), memory_->host(world_.data()), kDataSize);
   std::memcpy(out.stack.data(), memory_->host(world_.stack()), kStackSize);
   std::memcpy(out.code.data(), memory_->host(world_.code()), kCodeSize);
+  settle_end(end_, out.code, outcome);
 }
 
 bool Machine::run_to_interrupt(UserState& interrupted) {

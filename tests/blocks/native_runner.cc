@@ -41,10 +41,10 @@ void NativeRunner::run(const Start& start, Ending& out) {
   doppel_native_enter();
   context.is_active = 0;
   out.outcome = {context.out, context.vector, context.error_code, context.cr2};
-  settle_end(end_, out.outcome);
   std::memcpy(out.data.data(), at(kDataBase), kDataSize);
   std::memcpy(out.stack.data(), at(kStackBase), kStackSize);
   std::memcpy(out.code.data(), at(kCodeBase), kCodeSize);
+  settle_end(end_, out.code, out.outcome);
 }
 
 }  // namespace doppel::blocks
