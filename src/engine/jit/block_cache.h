@@ -20,25 +20,26 @@ struct BlockKey {
 
 // A straight run of guest instructions on one page, with side exits. `entry` looks for attention first,
 // `direct` does not.
-struct Block {
+struct alignas(64) Block {
   static constexpr u64 kNoFrame = ~u64{0};
 
+  // What lookups read is in the first line of the host's cache.
   BlockKey key;
-  u32 bytes = 0;  // of guest code
-  u32 instructions = 0;
-  u32 executed = 0;  // of them, before one that is always the interpreter's
-  u32 island = 0;    // positions in the code memory: leaves to look for the block at this RIP again,
-  u32 entry = 0;
-  u32 direct = 0;
-  u32 end = 0;
+  Block* next_in_bucket = nullptr;
   // An instruction that reaches into the next page: that page's frame, and where the epoch stands for which
   // it is known to be that one.
   u64 second_frame = kNoFrame;
-  u32 guard = 0;
   bool is_dead = false;
+  u32 entry = 0;  // positions in the code memory,
+  u32 direct = 0;
+  u32 island = 0;  // leaves to look for the block at this RIP again
+  u32 end = 0;
+  u32 guard = 0;
+  u32 bytes = 0;  // of guest code
+  u32 instructions = 0;
+  u32 executed = 0;  // of them, before one that is always the interpreter's
   Block* next_in_frame = nullptr;
   Block* next_in_second_frame = nullptr;
-  Block* next_in_bucket = nullptr;
 };
 
 // Of one vCPU. Blocks stay where they are until clear(), dead ones too: their code leads back to the

@@ -14,8 +14,8 @@ struct Bench {
 
   Block& insert(u64 rip, u64 physical, u32 bytes, u64 second_frame = Block::kNoFrame) {
     return cache.insert({.key = {.rip = rip, .physical = physical, .mode = kUser},
-                         .bytes = bytes,
-                         .second_frame = second_frame},
+                         .second_frame = second_frame,
+                         .bytes = bytes},
                         [this](Block& block) { replaced.push_back(block.bytes); });
   }
   bool write(u64 address, u64 size) {

@@ -29,6 +29,7 @@ struct JumpCache {
   std::array<u64, kEntries> codes;
   std::array<u16, kEntries> used;  // entries that are not empty, if they are not more than that
   unsigned used_count;
+  std::array<bool, 2> has_half;  // keys in that half of the address space
 
   // The key of no canonical address, or in the entry of that address, of another one.
   static u64 empty_key(unsigned index) {
@@ -38,14 +39,22 @@ struct JumpCache {
   void reset() {
     for (unsigned i = 0; i < kEntries; ++i) keys[i] = empty_key(i);
     used_count = 0;
+    has_half = {};
   }
   void clear() {
     for (unsigned i = 0; i < used_count; ++i) keys[used[i]] = empty_key(used[i]);
     used_count = 0;
+    has_half = {};
+  }
+  // nullptr: it is not in here.
+  const u8* find(u64 rip) const {
+    const unsigned at = index(rip);
+    return keys[at] == ~rip + 1 ? reinterpret_cast<const u8*>(codes[at]) : nullptr;
   }
   void insert(u64 rip, const u8* code) {
     const unsigned at = index(rip);
     if (keys[at] == empty_key(at)) used[used_count++] = static_cast<u16>(at);
+    has_half[rip >> 63] = true;
     keys[at] = ~rip + 1;
     codes[at] = reinterpret_cast<u64>(code);
   }

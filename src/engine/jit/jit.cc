@@ -8,7 +8,7 @@
 #include "base/verify.h"
 #include "cpu/code_buffer.h"
 #include "cpu/core.h"
-#include "cpu/flat_segment.h"
+#include "engine/jit/gates.h"
 #include "engine/jit/profile_hooks.h"
 #include "engine/jit/statistics.h"
 #include "engine/jit/translator.h"
@@ -17,9 +17,6 @@ namespace doppel::jit {
 namespace {
 
 constexpr u32 kLargestBlock = 64 * kKiB;
-constexpr u32 kMxcsrMasks = 0x1f80;
-constexpr u64 kSysretFlags = 0x3c7fd7;  // that SYSRET takes from R11. SDM 2B
-constexpr u32 kMxcsrReserved = 0xffff0000;
 
 class Jit final : public TranslatedCode {
  public:
@@ -78,6 +75,7 @@ class Jit final : public TranslatedCode {
   void start_code();
   void clear();
   Frame& prepare();
+  bool enter_block(Frame& frame);
   void set_up(Frame& frame);
   void check_epochs(Frame& frame);
   Block* find_or_translate(u64 rip, AccessMode mode, bool may_clear);
@@ -93,8 +91,6 @@ class Jit final : public TranslatedCode {
   void cut_far_links();
   void kill(const Block& block);
   void write_jump(u32 position, u32 target);
-  void open_system_instructions(Frame& frame) const;
-  void open_vectors(Frame& frame) const;
   void take_back(const Frame& frame);
 
   TranslationOptions options_;
@@ -172,8 +168,10 @@ void Jit::check_epochs(Frame& frame) {
     const bool is_user = mode == kUser;
     const std::array<u64, 2> now = {core_->mmu.code_epoch(is_user, 0), core_->mmu.code_epoch(is_user, 1)};
     if (frame.epochs[mode] == now) continue;
-    frame.epochs[mode] = now;
-    frame.jumps[mode].clear();
+    const std::array<u64, 2> old = std::exchange(frame.epochs[mode], now);
+    JumpCache& jumps = frame.jumps[mode];
+    // The kernel's stay when what the lower half means has changed.
+    if ((jumps.has_half[0] && old[0] != now[0]) || (jumps.has_half[1] && old[1] != now[1])) jumps.clear();
   }
   // Epochs that look alike must not be taken for each other.
   const u64 user_epoch = core_->mmu.code_epoch(true, 0);
@@ -193,7 +191,6 @@ Frame& Jit::prepare() {
   if (!is_known) set_up(frame);
   const CpuState& state = core_->state;
   frame.exit_link = 0;  // of a branch that led elsewhere
-  frame.go.store(1, std::memory_order_seq_cst);
   check_epochs(frame);
   cut_far_links();
   frame.fs_base = state.segments[x86::kFs].base;
@@ -201,56 +198,21 @@ Frame& Jit::prepare() {
   frame.kernel_gs_base = state.kernel_gs_base;
   frame.interrupt_flag = state.rflags & x86::kFlagIf;
   frame.other_flags = state.rflags & ~(x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagRf);
-  open_system_instructions(frame);
-  open_vectors(frame);
+  open_gates(frame, *core_, leaves_for_user_);
   return frame;
-}
-
-// What the control registers say of instructions that run in line.
-void Jit::open_system_instructions(Frame& frame) const {
-  const CpuState& state = core_->state;
-  constexpr u64 kCleared = x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagAc | x86::kFlagTf;
-  const bool syscall = (state.efer & x86::kEferSce) != 0 && (state.sfmask & kCleared) == kCleared &&
-                       core_->is_canonical(state.lstar);
-  frame.syscall_closed = syscall ? 0 : 1;
-  frame.tsc_closed = state.cr4 & x86::kCr4Tsd;
-  frame.fsgsbase_closed = ~state.cr4 & x86::kCr4Fsgsbase;
-  frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagReserved1);
-  if (!leaves_for_user_) frame.not_sysret_mask &= ~x86::kFlagIf;
-  frame.kept_by_syscall = ~state.sfmask | x86::kFlagReserved1;
-  frame.syscall_target = state.lstar;
-  const u16 to_kernel = static_cast<u16>(state.star >> 32) & 0xfffc;
-  const auto to_user = static_cast<u16>(state.star >> 48);
-  frame.system_segments = {
-      {{flat_code_segment(to_kernel, 0, true), flat_data_segment(static_cast<u16>(to_kernel + 8), 0)},
-       {flat_code_segment(static_cast<u16>((to_user + 16) | 3), 3, true),
-        flat_data_segment(static_cast<u16>((to_user + 8) | 3), 3)}}};
-}
-
-void Jit::open_vectors(Frame& frame) const {
-  const CpuState& state = core_->state;
-  const bool has_ts = (state.cr0 & x86::kCr0Ts) != 0;
-  const bool is_masked = (state.fx.mxcsr & (kMxcsrMasks | kMxcsrReserved)) == kMxcsrMasks;
-  constexpr u64 kAvxState = x86::kXcr0Sse | x86::kXcr0Avx;
-  const bool sse = !has_ts && (state.cr0 & x86::kCr0Em) == 0 && (state.cr4 & x86::kCr4Osfxsr) != 0;
-  const bool avx = !has_ts && (state.cr4 & x86::kCr4Osxsave) != 0 && (state.xcr0 & kAvxState) == kAvxState;
-  frame.vector_gates = {sse && is_masked ? 1u : 0u, avx && is_masked ? 1u : 0u};
-  frame.vectors = {0, 0};
 }
 
 TranslatedCode::Outcome Jit::run(i64& budget) {
   Frame& frame = prepare();
   CpuState& state = core_->state;
-  for (;;) {
+  // A block that was dropped leaves to be looked for again: not by what led to it.
+  const u8* known = frame.jumps[core_->access_mode].find(state.rip);
+  for (;; known = nullptr) {
+    // Not raised by an attention that has been answered already.
+    if (frame.go.load(std::memory_order_relaxed) == 0) frame.go.store(1, std::memory_order_seq_cst);
     if (attention_->load(std::memory_order_seq_cst) != 0) return Outcome::kAttention;
-    const u64 clears = counts_.clears;
-    Block* block = find_or_translate(state.rip, core_->access_mode, true);
-    if (block == nullptr) return Outcome::kInterpret;
-    if (counts_.clears != clears) check_epochs(frame);
-    const u64 place = std::exchange(frame.exit_link, 0);
-    if (place != 0 && counts_.clears == clears) link(place, *block);
-    if (options_.links) frame.jumps[block->key.mode].insert(state.rip, code_.executable(block->entry));
-    frame.entry = reinterpret_cast<u64>(code_.executable(block->direct));
+    if (known == nullptr && !enter_block(frame)) return Outcome::kInterpret;
+    if (known != nullptr) frame.entry = reinterpret_cast<u64>(known);
     frame.exit_flags = (state.rflags & x86::kArithmeticFlags) | x86::kFlagReserved1 | x86::kFlagIf;
     ++counts_.entries;
     if (options_.counts && budget <= 0) return Outcome::kBudget;
@@ -267,6 +229,21 @@ TranslatedCode::Outcome Jit::run(i64& budget) {
       return Outcome::kInterpret;
     }
   }
+}
+
+// The block at RIP is what to run next, also for whoever came here by a branch. False: it is the
+// interpreter's.
+bool Jit::enter_block(Frame& frame) {
+  const u64 rip = core_->state.rip;
+  const u64 clears = counts_.clears;
+  const Block* block = find_or_translate(rip, core_->access_mode, true);
+  if (block == nullptr) return false;
+  if (counts_.clears != clears) check_epochs(frame);
+  const u64 place = std::exchange(frame.exit_link, 0);
+  if (place != 0 && counts_.clears == clears) link(place, *block);
+  if (options_.links) frame.jumps[block->key.mode].insert(rip, code_.executable(block->entry));
+  frame.entry = reinterpret_cast<u64>(code_.executable(block->direct));
+  return true;
 }
 
 TranslatedCode::NextBlock Jit::next_block() {
