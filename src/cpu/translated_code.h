@@ -49,8 +49,6 @@ class TranslatedCode : public GuestLocator {
   virtual void leave_for_user(bool leaves) { (void)leaves; }
   // How often user code of the current address space has called the system.
   virtual u64 system_calls() const { return 0; }
-  // How many blocks were translated, ever.
-  virtual u64 translations() const { return 0; }
 
   // Any thread: `attention` was set.
   virtual void attention() = 0;

@@ -176,13 +176,11 @@ TranslatedCode::Outcome DirectCode::run_translated(DirectSpace& space, i64& budg
   const Policy::Time start = Policy::Clock::now();
   if (!space.policy.is_watching(start)) return translated_->run(budget);
   const u64 calls = translated_->system_calls();
-  const u64 translations = translated_->translations();
   const Outcome outcome = translated_->run(budget);
   if (&space_now() == &space) {
     space.policy.note_stretch({.start = start,
                                .end = Policy::Clock::now(),
                                .calls = translated_->system_calls() - calls,
-                               .translations = translated_->translations() - translations,
                                .is_return = is_return});
   }
   return outcome;

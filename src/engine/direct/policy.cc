@@ -9,17 +9,10 @@ void Policy::note_stretch(const Stretch& stretch) {
   if (is_active_) return;
   if (stretch.calls == 0) time_ += stretch.end - stretch.start;  // else who knows how much was the system's
   events_ += stretch.calls + (stretch.is_return ? 1 : 0);
-  cold_blocks_ += stretch.translations;
-  if (cold_blocks_ >= kColdBlocks) {
-    is_active_ = true;
-  } else if (time_ >= kEnough || events_ >= kManyEvents) {
-    is_active_ = events_ * kStretch < time_;
-  } else {
-    return;
-  }
+  if (time_ < kEnough && events_ < kManyEvents) return;
+  is_active_ = events_ * kStretch < time_;
   time_ = {};
   events_ = 0;
-  cold_blocks_ = is_active_ ? 0 : cold_blocks_;
 }
 
 void Policy::note_code(u64 pages) {

@@ -8,9 +8,9 @@
 
 namespace doppel::direct {
 
-// An address space is tried when its code ran for long without calling the system or faulting, or when much
-// of it had to be translated first. It is left when what its stops cost exceeds what it gained over
-// translated code; each failure doubles the time until the next try.
+// An address space is tried when its code, translating it included, ran for long without calling the system
+// or faulting. It is left when what its stops cost exceeds what it gained over translated code; each failure
+// doubles the time until the next try.
 class Policy {
  public:
   using Clock = std::chrono::steady_clock;
@@ -27,7 +27,6 @@ class Policy {
     Time start;
     Time end;
     u64 calls = 0;           // of the system
-    u64 translations = 0;    // of new blocks
     bool is_return = false;  // privileged code ran before
   };
   void note_stretch(const Stretch& stretch);
@@ -49,7 +48,6 @@ class Policy {
   static constexpr Duration kStretch = std::chrono::microseconds(100);  // between two events, on average
   static constexpr u64 kManyEvents = 20;
   static constexpr unsigned kManyInARow = 16;  // events, each less than kStretch after the last
-  static constexpr u64 kColdBlocks = 200;      // take well over half a millisecond to translate
   static constexpr Duration kCodePage =
       std::chrono::microseconds(80);    // what translating its blocks takes, or some
   static constexpr double kGain = 1.5;  // translated time beyond the direct, in direct times
@@ -65,7 +63,6 @@ class Policy {
   bool is_active_ = false;
   Duration time_ = {};  // since the last decision, of user code alone,
   u64 events_ = 0;      // and what stopped it
-  u64 cold_blocks_ = 0;
   Time last_event_ = {};
   unsigned in_a_row_ = 0;
   Time resting_until_ = {};

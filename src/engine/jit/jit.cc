@@ -41,7 +41,6 @@ class Jit final : public TranslatedCode {
   NextBlock next_block() override;
   bool counts_instructions() const override { return options_.counts; }
   void leave_for_user(bool leaves) override { leaves_for_user_ = leaves; }
-  u64 translations() const override { return counts_.translations; }
   u64 system_calls() const override { return frame_of(core_->mmu.address_space()).system_calls; }
   void attention() override {
     for (const std::atomic<Frame*>& known : frames_) {
