@@ -44,7 +44,7 @@ class Policy {
   void restart() { *this = Policy(is_always_); }
 
  private:
-  static constexpr Duration kEnough = std::chrono::microseconds(1000);
+  static constexpr Duration kEnough = std::chrono::microseconds(2000);
   static constexpr Duration kStretch = std::chrono::microseconds(100);  // between two events, on average
   static constexpr u64 kManyEvents = 20;
   static constexpr unsigned kManyInARow = 16;  // events, each less than kStretch after the last
@@ -55,7 +55,7 @@ class Policy {
   // pages, touching them. Only what is longer counts as a gain.
   static constexpr Duration kRoundCost = std::chrono::microseconds(50);
   static constexpr Duration kCredit = std::chrono::milliseconds(10);
-  static constexpr Duration kDebt = std::chrono::milliseconds(10);
+  static constexpr Duration kDebt = std::chrono::milliseconds(4);
   static constexpr Duration kFirstPause = std::chrono::milliseconds(10);
   static constexpr Duration kLongestPause = std::chrono::seconds(2);
 
