@@ -34,6 +34,8 @@ class TranslatedCode : public GuestLocator {
   // architectural when it comes back. `budget`: instructions left; only what was made for counting looks at
   // it and charges for what it executes.
   virtual Outcome run(i64& budget) = 0;
+  // The vCPU's thread does something else now, or waits.
+  virtual void rest() {}
 
   // What run() would do with the block at RIP if nothing stopped it.
   struct NextBlock {

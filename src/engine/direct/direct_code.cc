@@ -26,6 +26,7 @@ class DirectCode final : public TranslatedCode, public TlbListener {
     translated_->attach(core, attention, pending);
   }
   Outcome run(i64& budget) override;
+  void rest() override { place_.scatter(); }
   bool counts_instructions() const override { return translated_->counts_instructions(); }
   void attention() override {
     translated_->attention();

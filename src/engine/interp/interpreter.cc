@@ -127,6 +127,7 @@ void Interpreter::refresh() {
 Exit Interpreter::run(RunLimit limit) {
   memory.code_frames().enter(mmu.code_user());
   Exit exit = run_until(limit);
+  if (translated) translated->rest();
   memory.code_frames().leave(mmu.code_user());
   return exit;
 }
