@@ -18,7 +18,8 @@ struct NbdBackendTest : testing::Test {
   }
   void serve(std::vector<std::string> arguments) {
     server = std::make_unique<NbdServer>(std::move(arguments));
-    if (!server->is_running()) GTEST_SKIP() << "nbdkit is not installed";
+    if (!server->is_installed()) GTEST_SKIP() << "nbdkit is not installed";
+    ASSERT_TRUE(server->is_running());
   }
   std::string open(bool is_read_only = false) {
     auto opened = NbdBackend::create(server->uri(), is_read_only, bench.loop.get());

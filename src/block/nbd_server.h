@@ -38,6 +38,7 @@ class NbdServer {
   NbdServer(const NbdServer&) = delete;
   NbdServer& operator=(const NbdServer&) = delete;
 
+  bool is_installed() const { return pid_ > 0; }
   bool is_running() const { return pid_ > 0 && ::access(socket().c_str(), F_OK) == 0; }
   std::string socket() const { return folder_ / "socket"; }
   std::string uri() const { return "nbd+unix:///?socket=" + socket(); }

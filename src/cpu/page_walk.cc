@@ -88,7 +88,7 @@ bool Mmu::update_entry(u64 address, u64 old_value, u64 new_bits, unsigned bytes)
                                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
                  : __atomic_compare_exchange_n(reinterpret_cast<u32*>(host), &old32, static_cast<u32>(value),
                                                false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-  if (observer_ == nullptr && memory_.is_code_frame(physical))
+  if (observer_ == nullptr && memory_.code_frames().is_watched(physical.page_number(), code_user_))
     memory_.note_write(physical, bytes, code_user_);
   return is_done;
 }

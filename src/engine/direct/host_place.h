@@ -25,7 +25,7 @@ class HostPlace {
   cpu_set_t held_ = {};
   int cpu_ = kAnywhere;
   bool is_known_ = false;  // what is allowed
-  unsigned rounds_ = 0;    // since it was held
+  unsigned rounds_ = 0;    // while it was held
 };
 
 }  // namespace doppel::direct

@@ -207,7 +207,7 @@ TranslatedCode::Outcome Jit::run(i64& budget) {
   // A block that was dropped leaves to be looked for again: not by what led to it.
   const u8* known = frame.jumps[core_->access_mode].find(state.rip);
   for (;; known = nullptr) {
-    // Not raised by an attention that has been answered already.
+    // Whoever set an attention that has been answered meanwhile may have lowered it afterwards.
     if (frame.go.load(std::memory_order_relaxed) == 0) frame.go.store(1, std::memory_order_seq_cst);
     if (attention_->load(std::memory_order_seq_cst) != 0) return Outcome::kAttention;
     if (known == nullptr && !enter_block(frame)) return Outcome::kInterpret;
