@@ -69,8 +69,24 @@ struct SegmentBased {
            s->state.segments[op->segment].base;
   }
 };
+struct SegmentRelative {
+  INTERP_INLINE static u64 of(Interpreter* s, const Op* op, u64 base) {
+    return base + op->displacement + s->state.segments[op->segment].base;
+  }
+};
+// Each of the forms above, told apart at run time: for instructions too rare for a handler of each.
+struct Flat {
+  INTERP_INLINE static u64 of(Interpreter* s, const Op* op, u64 base) {
+    u64 address = slot_value(s, op->base) + (slot_value(s, op->index) << op->scale) + op->displacement;
+    if ((op->address_mode & kAddressRipRelative) != 0) address += base;
+    if (op->segment >= x86::kFs) address += s->state.segments[op->segment].base;
+    return address;
+  }
+};
 // Everything by out-of-line calls: all modes, limits, page crossings, devices, faults.
 struct Any {};
+// No address: the operand is a register.
+struct InRegister {};
 
 // Offset within the segment for any address form and size.
 INTERP_INLINE u64 any_offset(Interpreter* s, const Op* op, u64 base) {
@@ -213,8 +229,23 @@ Handler by_address(AddressKind kind, F f) {
       return f.template operator()<RipRelative>();
     case AddressKind::kSegment:
       return f.template operator()<SegmentBased>();
+    case AddressKind::kSegmentRelative:
+      return f.template operator()<SegmentRelative>();
     default:
       return f.template operator()<Any>();
+  }
+}
+
+// For rare instructions: InRegister, Flat or Any.
+template <class F>
+Handler by_place(AddressKind kind, F f) {
+  switch (kind) {
+    case AddressKind::kNone:
+      return f.template operator()<InRegister>();
+    case AddressKind::kAny:
+      return f.template operator()<Any>();
+    default:
+      return f.template operator()<Flat>();
   }
 }
 
@@ -223,32 +254,33 @@ enum class Form : u8 { kRegReg, kRegImm, kRegMem, kMemReg, kMemImm };
 
 // nullptr: no specialised handler; use the semantic table.
 Handler select_alu(Alu operation, unsigned width, Form form, AddressKind kind);
-Handler select_alu_locked(Alu operation, unsigned width, Form form);
+Handler select_alu_locked(Alu operation, unsigned width, Form form, AddressKind kind);
 enum class Unary : u8 { kInc, kDec, kNeg, kNot };
-Handler select_unary(Unary operation, unsigned width, bool is_memory, AddressKind kind, bool has_lock);
+Handler select_unary(Unary operation, unsigned width, AddressKind kind, bool has_lock);
 enum class Shift : u8 { kRol, kRor, kRcl, kRcr, kShl, kShr, kSar };
-Handler select_shift(Shift operation, unsigned width, bool is_memory, bool by_cl);
+Handler select_shift(Shift operation, unsigned width, AddressKind kind, bool by_cl);
 Handler select_mov(unsigned width, Form form, AddressKind kind);
-Handler select_extend(bool is_signed, unsigned to, unsigned from, bool is_memory, AddressKind kind);
+Handler select_extend(bool is_signed, unsigned to, unsigned from, AddressKind kind);
 Handler select_lea(unsigned width, AddressKind kind);
-Handler select_cmov(unsigned code, unsigned width, bool is_memory);
-Handler select_setcc(unsigned code, bool is_memory);
-Handler select_imul(unsigned width, bool is_memory, bool has_immediate);
+Handler select_cmov(unsigned code, unsigned width, AddressKind kind);
+Handler select_setcc(unsigned code, AddressKind kind);
+Handler select_imul(unsigned width, AddressKind kind, bool has_immediate);
 Handler select_jcc(unsigned code);
 // For a CMP or TEST whose next op is a Jcc with `code`; nullptr when there is none.
 Handler select_compare_and_branch(Alu operation, unsigned width, Form form, unsigned code);
 Handler select_jump();
 Handler select_call();
 Handler select_return();
-Handler select_indirect(bool is_call, bool is_memory);
+Handler select_indirect(bool is_call, AddressKind kind);
 Handler select_push(bool is_immediate);
 Handler select_pop();
 Handler select_nop();
 Handler select_xchg_registers(unsigned width);
 // For instructions whose semantic row or borrowed stub is in op->insn: the handler that skips the generic
-// path when the operand is at hand and nothing is unusual. `kind` is the memory operand's; kAny when there is
-// none.
-Handler select_vector(const Op& op, const Insn& insn, AddressKind kind, bool has_memory);
+// path when the operand is at hand and nothing is unusual.
+Handler select_vector(const Insn& insn, AddressKind kind);
+// May fill the operand fields of `op` for its handler.
+Handler select_exchange(Op& op, const Insn& insn, AddressKind kind);
 // Ends a trace that ran into its length limit or the end of the page.
 Handler select_fall_through();
 

@@ -116,17 +116,25 @@ INTERP_SLOW bool slow_locked_alu(Interpreter* s, u64 va, T operand, u64& flags) 
   });
 }
 
-template <Alu kOperation, class T, bool kImmediate>
+template <Alu kOperation, class T, bool kImmediate, class A>
 void INTERP_CALL alu_locked(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const T operand = second<T, kImmediate>(s, op);
-  u64 va;
-  if (!operand_address(s, op, base, sizeof(T), true, va)) GOTO(leave_faulted);
-  if (u8* host = update_pointer(s, va, sizeof(T))) {
+  if constexpr (std::is_same_v<A, Any>) {
+    u64 va;
+    if (!operand_address(s, op, base, sizeof(T), true, va)) GOTO(leave_faulted);
+    if (u8* host = update_pointer(s, va, sizeof(T))) {
+      locked_alu<kOperation, T>(host, operand, flags);
+      NEXT();
+    }
+    if (!slow_locked_alu<kOperation, T>(s, va, operand, flags)) GOTO(leave_faulted);
+    NEXT_AFTER_SLOW_ACCESS();
+  } else {
+    u8* host = lookup_write<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]]
+      GOTO((alu_locked<kOperation, T, kImmediate, Any>));
     locked_alu<kOperation, T>(host, operand, flags);
     NEXT();
   }
-  if (!slow_locked_alu<kOperation, T>(s, va, operand, flags)) GOTO(leave_faulted);
-  NEXT_AFTER_SLOW_ACCESS();
 }
 
 template <Unary kOperation, class T>
@@ -179,21 +187,37 @@ INTERP_SLOW bool slow_locked_unary(Interpreter* s, u64 va, u64& flags) {
 }
 
 template <Unary kOperation, class T>
+INTERP_INLINE void locked_unary(u8* host, u64& flags) {
+  T old;
+  if constexpr (kOperation == Unary::kInc || kOperation == Unary::kDec) {
+    old = locked_add<T>(host, static_cast<T>(kOperation == Unary::kInc ? 1 : -1));
+  } else {
+    old = locked_update<T>(host, [](T value) {
+      u64 unused = 0;
+      return unary<kOperation, T>(value, unused);
+    });
+  }
+  unary<kOperation, T>(old, flags);
+}
+
+template <Unary kOperation, class T, class A>
 void INTERP_CALL unary_locked(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  u64 va;
-  if (!operand_address(s, op, base, sizeof(T), true, va)) GOTO(leave_faulted);
-  u8* host = update_pointer(s, va, sizeof(T));
-  if (host == nullptr) {
+  if constexpr (std::is_same_v<A, Any>) {
+    u64 va;
+    if (!operand_address(s, op, base, sizeof(T), true, va)) GOTO(leave_faulted);
+    if (u8* host = update_pointer(s, va, sizeof(T))) {
+      locked_unary<kOperation, T>(host, flags);
+      NEXT();
+    }
     if (!slow_locked_unary<kOperation, T>(s, va, flags)) GOTO(leave_faulted);
     NEXT_AFTER_SLOW_ACCESS();
+  } else {
+    u8* host = lookup_write<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]]
+      GOTO((unary_locked<kOperation, T, Any>));
+    locked_unary<kOperation, T>(host, flags);
+    NEXT();
   }
-  u64 updated_flags = flags;
-  locked_update<T>(host, [&](T old) {
-    updated_flags = flags;
-    return unary<kOperation, T>(old, updated_flags);
-  });
-  flags = updated_flags;
-  NEXT();
 }
 
 template <Shift kOperation, class T>
@@ -242,14 +266,23 @@ void INTERP_CALL rotate_keeping_overflow(Interpreter* s, const Op* op, u64 flags
   NEXT();
 }
 
-template <Shift kOperation, class T, bool kByCl>
+template <Shift kOperation, class T, bool kByCl, class A>
 void INTERP_CALL shift_mem(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  T value;
-  u64 va;
-  if (!slow_load_for_update(s, op, base, &value, sizeof(T), va)) GOTO(leave_faulted);
-  value = shift<kOperation, T>(value, shift_count<kByCl>(s, op), flags);
-  if (!slow_store_at(s, op, va, &value, sizeof(T))) GOTO(leave_faulted);
-  NEXT_AFTER_SLOW_ACCESS();
+  const u8 count = shift_count<kByCl>(s, op);
+  if constexpr (std::is_same_v<A, Any>) {
+    T value;
+    u64 va;
+    if (!slow_load_for_update(s, op, base, &value, sizeof(T), va)) GOTO(leave_faulted);
+    value = shift<kOperation, T>(value, count, flags);
+    if (!slow_store_at(s, op, va, &value, sizeof(T))) GOTO(leave_faulted);
+    NEXT_AFTER_SLOW_ACCESS();
+  } else {
+    u8* host = lookup_write<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]]
+      GOTO((shift_mem<kOperation, T, kByCl, Any>));
+    store_host<T>(host, shift<kOperation, T>(load_host<T>(host), count, flags));
+    NEXT();
+  }
 }
 
 template <class T>
@@ -265,17 +298,22 @@ INTERP_INLINE T multiply(T a, T b, u64& flags) {
 }
 
 // IMUL with two or three operands: destination = source * (immediate or destination).
-template <class T, bool kMemory, bool kImmediate>
+template <class T, class A, bool kImmediate>
 void INTERP_CALL imul(Interpreter* s, const Op* op, u64 flags, u64 base) {
   T a;
-  if constexpr (kMemory) {
+  if constexpr (std::is_same_v<A, InRegister>) {
+    a = get<T>(s, op->source);
+  } else if constexpr (std::is_same_v<A, Any>) {
     if (!slow_load(s, op, base, &a, sizeof(T))) GOTO(leave_faulted);
   } else {
-    a = get<T>(s, op->source);
+    const u8* host = lookup_read<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]]
+      GOTO((imul<T, Any, kImmediate>));
+    a = load_host<T>(host);
   }
   const T b = kImmediate ? static_cast<T>(op->immediate) : get<T>(s, op->destination);
   set<T>(s, op->destination, multiply<T>(b, a, flags));
-  if constexpr (kMemory)
+  if constexpr (std::is_same_v<A, Any>)
     NEXT_AFTER_SLOW_ACCESS();
   else
     NEXT();
@@ -300,26 +338,34 @@ Handler select_one_alu(unsigned width, Form form, AddressKind kind) {
 }
 
 template <Alu kOperation>
-Handler select_one_locked(unsigned width, Form form) {
+Handler select_one_locked(unsigned width, Form form, AddressKind kind) {
   return by_width(width, [&]<class T>() -> Handler {
-    if (form == Form::kMemImm) return &alu_locked<kOperation, T, true>;
-    return &alu_locked<kOperation, T, false>;
+    if (kind == AddressKind::kAny) {
+      if (form == Form::kMemImm) return &alu_locked<kOperation, T, true, Any>;
+      return &alu_locked<kOperation, T, false, Any>;
+    }
+    if (form == Form::kMemImm) return &alu_locked<kOperation, T, true, Flat>;
+    return &alu_locked<kOperation, T, false, Flat>;
   });
 }
 
 template <Unary kOperation>
-Handler select_one_unary(unsigned width, bool is_memory, AddressKind kind, bool has_lock) {
+Handler select_one_unary(unsigned width, AddressKind kind, bool has_lock) {
   return by_width(width, [&]<class T>() -> Handler {
-    if (!is_memory) return &unary_reg<kOperation, T>;
-    if (has_lock) return &unary_locked<kOperation, T>;
+    if (kind == AddressKind::kNone) return &unary_reg<kOperation, T>;
+    if (has_lock && kind == AddressKind::kAny) return &unary_locked<kOperation, T, Any>;
+    if (has_lock) return &unary_locked<kOperation, T, Flat>;
     return by_address(kind, []<class A>() -> Handler { return &unary_mem<kOperation, T, A>; });
   });
 }
 
 template <Shift kOperation>
-Handler select_one_shift(unsigned width, bool is_memory, bool by_cl) {
+Handler select_one_shift(unsigned width, AddressKind kind, bool by_cl) {
   return by_width(width, [&]<class T>() -> Handler {
-    if (is_memory) return by_cl ? &shift_mem<kOperation, T, true> : &shift_mem<kOperation, T, false>;
+    if (kind == AddressKind::kAny)
+      return by_cl ? &shift_mem<kOperation, T, true, Any> : &shift_mem<kOperation, T, false, Any>;
+    if (kind != AddressKind::kNone)
+      return by_cl ? &shift_mem<kOperation, T, true, Flat> : &shift_mem<kOperation, T, false, Flat>;
     if constexpr (kOperation == Shift::kRol || kOperation == Shift::kRor) {
       if (!by_cl && host_keeps_overflow_in_rotations()) return &rotate_keeping_overflow<kOperation, T>;
     }
@@ -353,68 +399,68 @@ Handler select_alu(Alu operation, unsigned width, Form form, AddressKind kind) {
   return nullptr;
 }
 
-Handler select_alu_locked(Alu operation, unsigned width, Form form) {
+Handler select_alu_locked(Alu operation, unsigned width, Form form, AddressKind kind) {
   switch (operation) {
     case Alu::kAdd:
-      return select_one_locked<Alu::kAdd>(width, form);
+      return select_one_locked<Alu::kAdd>(width, form, kind);
     case Alu::kOr:
-      return select_one_locked<Alu::kOr>(width, form);
+      return select_one_locked<Alu::kOr>(width, form, kind);
     case Alu::kAdc:
-      return select_one_locked<Alu::kAdc>(width, form);
+      return select_one_locked<Alu::kAdc>(width, form, kind);
     case Alu::kSbb:
-      return select_one_locked<Alu::kSbb>(width, form);
+      return select_one_locked<Alu::kSbb>(width, form, kind);
     case Alu::kAnd:
-      return select_one_locked<Alu::kAnd>(width, form);
+      return select_one_locked<Alu::kAnd>(width, form, kind);
     case Alu::kSub:
-      return select_one_locked<Alu::kSub>(width, form);
+      return select_one_locked<Alu::kSub>(width, form, kind);
     case Alu::kXor:
-      return select_one_locked<Alu::kXor>(width, form);
+      return select_one_locked<Alu::kXor>(width, form, kind);
     default:
       return nullptr;
   }
 }
 
-Handler select_unary(Unary operation, unsigned width, bool is_memory, AddressKind kind, bool has_lock) {
+Handler select_unary(Unary operation, unsigned width, AddressKind kind, bool has_lock) {
   switch (operation) {
     case Unary::kInc:
-      return select_one_unary<Unary::kInc>(width, is_memory, kind, has_lock);
+      return select_one_unary<Unary::kInc>(width, kind, has_lock);
     case Unary::kDec:
-      return select_one_unary<Unary::kDec>(width, is_memory, kind, has_lock);
+      return select_one_unary<Unary::kDec>(width, kind, has_lock);
     case Unary::kNeg:
-      return select_one_unary<Unary::kNeg>(width, is_memory, kind, has_lock);
+      return select_one_unary<Unary::kNeg>(width, kind, has_lock);
     case Unary::kNot:
-      return select_one_unary<Unary::kNot>(width, is_memory, kind, has_lock);
+      return select_one_unary<Unary::kNot>(width, kind, has_lock);
   }
   return nullptr;
 }
 
-Handler select_shift(Shift operation, unsigned width, bool is_memory, bool by_cl) {
+Handler select_shift(Shift operation, unsigned width, AddressKind kind, bool by_cl) {
   switch (operation) {
     case Shift::kRol:
-      return select_one_shift<Shift::kRol>(width, is_memory, by_cl);
+      return select_one_shift<Shift::kRol>(width, kind, by_cl);
     case Shift::kRor:
-      return select_one_shift<Shift::kRor>(width, is_memory, by_cl);
+      return select_one_shift<Shift::kRor>(width, kind, by_cl);
     case Shift::kRcl:
-      return select_one_shift<Shift::kRcl>(width, is_memory, by_cl);
+      return select_one_shift<Shift::kRcl>(width, kind, by_cl);
     case Shift::kRcr:
-      return select_one_shift<Shift::kRcr>(width, is_memory, by_cl);
+      return select_one_shift<Shift::kRcr>(width, kind, by_cl);
     case Shift::kShl:
-      return select_one_shift<Shift::kShl>(width, is_memory, by_cl);
+      return select_one_shift<Shift::kShl>(width, kind, by_cl);
     case Shift::kShr:
-      return select_one_shift<Shift::kShr>(width, is_memory, by_cl);
+      return select_one_shift<Shift::kShr>(width, kind, by_cl);
     case Shift::kSar:
-      return select_one_shift<Shift::kSar>(width, is_memory, by_cl);
+      return select_one_shift<Shift::kSar>(width, kind, by_cl);
   }
   return nullptr;
 }
 
-Handler select_imul(unsigned width, bool is_memory, bool has_immediate) {
+Handler select_imul(unsigned width, AddressKind kind, bool has_immediate) {
   return by_width(width, [&]<class T>() -> Handler {
     if constexpr (sizeof(T) == 1) {
       return nullptr;
     } else {
-      if (is_memory) return has_immediate ? &imul<T, true, true> : &imul<T, true, false>;
-      return has_immediate ? &imul<T, false, true> : &imul<T, false, false>;
+      return by_place(
+          kind, [&]<class A>() -> Handler { return has_immediate ? &imul<T, A, true> : &imul<T, A, false>; });
     }
   });
 }

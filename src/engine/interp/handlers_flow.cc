@@ -1,17 +1,10 @@
 // Handlers that end a trace: branches, calls, returns and falling through, for 64-bit code.
+#include <type_traits>
+
 #include "engine/interp/handlers_branch.h"
 
 namespace doppel::interp {
 namespace {
-
-// Continues at the virtual address in `base`.
-#define JUMP_INDIRECT()                                                                 \
-  do {                                                                                  \
-    const Interpreter::JumpEntry& entry = s->jump_cache[Interpreter::jump_index(base)]; \
-    if (entry.rip != base || entry.epoch != s->link_epoch) [[unlikely]]                 \
-      GOTO(leave_at);                                                                   \
-    ENTER(entry.trace);                                                                 \
-  } while (false)
 
 void INTERP_CALL fall_through(Interpreter* s, const Op* op, u64 flags, u64 base) {
   base += op->offset;
@@ -79,50 +72,50 @@ void INTERP_CALL return_near(Interpreter* s, const Op* op, u64 flags, u64 base) 
 }
 
 // JMP or CALL through a register or memory.
-template <bool kMemory>
+template <class A>
 INTERP_SLOW bool indirect_slow(Interpreter* s, const Op* op, u64 base, bool is_call, u64& target) {
   s->remaining_in_trace = op->remaining;
-  if constexpr (kMemory) {
-    if (!slow_load(s, op, base, &target, 8)) return false;
-  } else {
+  if constexpr (std::is_same_v<A, InRegister>) {
     target = get<u64>(s, op->source);
+  } else {
+    if (!slow_load(s, op, base, &target, 8)) return false;
   }
   if (!s->is_canonical(target)) return s->raise(x86::kVectorGp, 0);
   return !is_call || s->push(base + op->offset + op->length, 8);
 }
 
-template <bool kCall, bool kMemory>
+template <bool kCall, class A>
 void INTERP_CALL indirect_slow_path(Interpreter* s, const Op* op, u64 flags, u64 base) {
   u64 target;
-  if (!indirect_slow<kMemory>(s, op, base, kCall, target)) GOTO(leave_faulted);
+  if (!indirect_slow<A>(s, op, base, kCall, target)) GOTO(leave_faulted);
   base = target;
   GOTO(leave_at);
 }
 
-template <bool kCall>
-void INTERP_CALL indirect_register(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  const u64 target = get<u64>(s, op->source);
+template <bool kCall, class A>
+void INTERP_CALL indirect(Interpreter* s, const Op* op, u64 flags, u64 base) {
+  u64 target;
+  if constexpr (std::is_same_v<A, InRegister>) {
+    target = get<u64>(s, op->source);
+  } else {
+    const u8* host = lookup_read<u64>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]]
+      GOTO((indirect_slow_path<kCall, Any>));
+    target = load_host<u64>(host);
+  }
   const Interpreter::JumpEntry& entry = s->jump_cache[Interpreter::jump_index(target)];
   if (entry.rip != target || entry.epoch != s->link_epoch) [[unlikely]]
-    GOTO((indirect_slow_path<kCall, false>));
+    GOTO((indirect_slow_path<kCall, A>));
   if constexpr (kCall) {
     const u64 va = s->state.gpr[x86::kRsp] - 8;
     u8* host = lookup_write<u64>(s, va);
     if (host == nullptr) [[unlikely]]
-      GOTO((indirect_slow_path<kCall, false>));
+      GOTO((indirect_slow_path<kCall, A>));
     store_host<u64>(host, base + op->offset + op->length);
     s->state.gpr[x86::kRsp] = va;
   }
   base = target;
   ENTER(entry.trace);
-}
-
-template <bool kCall>
-void INTERP_CALL indirect_memory(Interpreter* s, const Op* op, u64 flags, u64 base) {
-  u64 target;
-  if (!indirect_slow<true>(s, op, base, kCall, target)) GOTO(leave_faulted);
-  base = target;
-  JUMP_INDIRECT();
 }
 
 }  // namespace
@@ -137,9 +130,13 @@ Handler select_jcc(unsigned code) {
 Handler select_jump() { return &jump; }
 Handler select_call() { return &call; }
 Handler select_return() { return &return_near; }
-Handler select_indirect(bool is_call, bool is_memory) {
-  if (is_memory) return is_call ? &indirect_memory<true> : &indirect_memory<false>;
-  return is_call ? &indirect_register<true> : &indirect_register<false>;
+Handler select_indirect(bool is_call, AddressKind kind) {
+  return by_place(kind, [&]<class A>() -> Handler {
+    if constexpr (std::is_same_v<A, Any>)
+      return is_call ? &indirect_slow_path<true, A> : &indirect_slow_path<false, A>;
+    else
+      return is_call ? &indirect<true, A> : &indirect<false, A>;
+  });
 }
 Handler select_fall_through() { return &fall_through; }
 

@@ -91,31 +91,42 @@ void INTERP_CALL lea(Interpreter* s, const Op* op, u64 flags, u64 base) {
   NEXT();
 }
 
-template <unsigned kCode, class T, bool kMemory>
+// The load happens, and can fault, whatever the condition says. SDM 2A "CMOVcc".
+template <unsigned kCode, class T, class A>
 void INTERP_CALL cmov(Interpreter* s, const Op* op, u64 flags, u64 base) {
   T value;
-  if constexpr (kMemory) {
-    // The load happens, and can fault, whatever the condition says. SDM 2A "CMOVcc".
+  if constexpr (std::is_same_v<A, InRegister>) {
+    value = get<T>(s, op->source);
+  } else if constexpr (std::is_same_v<A, Any>) {
     if (!slow_load(s, op, base, &value, sizeof(T))) GOTO(leave_faulted);
   } else {
-    value = get<T>(s, op->source);
+    const u8* host = lookup_read<T>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]]
+      GOTO((cmov<kCode, T, Any>));
+    value = load_host<T>(host);
   }
   const T old = get<T>(s, op->destination);
   set<T>(s, op->destination, condition<kCode>(flags) ? value : old);
-  if constexpr (kMemory)
+  if constexpr (std::is_same_v<A, Any>)
     NEXT_AFTER_SLOW_ACCESS();
   else
     NEXT();
 }
 
-template <unsigned kCode, bool kMemory>
+template <unsigned kCode, class A>
 void INTERP_CALL setcc(Interpreter* s, const Op* op, u64 flags, u64 base) {
   const u8 value = condition<kCode>(flags) ? 1 : 0;
-  if constexpr (kMemory) {
+  if constexpr (std::is_same_v<A, InRegister>) {
+    set<u8>(s, op->destination, value);
+    NEXT();
+  } else if constexpr (std::is_same_v<A, Any>) {
     if (!slow_store(s, op, base, &value, 1)) GOTO(leave_faulted);
     NEXT_AFTER_SLOW_ACCESS();
   } else {
-    set<u8>(s, op->destination, value);
+    u8* host = lookup_write<u8>(s, A::of(s, op, base));
+    if (host == nullptr) [[unlikely]]
+      GOTO((setcc<kCode, Any>));
+    store_host<u8>(host, value);
     NEXT();
   }
 }
@@ -180,35 +191,37 @@ void INTERP_CALL xchg(Interpreter* s, const Op* op, u64 flags, u64 base) {
 }
 
 template <class To, class From>
-Handler select_one_extend(bool is_memory, AddressKind kind) {
-  if (!is_memory) return &extend_reg<To, From>;
+Handler select_one_extend(AddressKind kind) {
+  if (kind == AddressKind::kNone) return &extend_reg<To, From>;
   return by_address(kind, []<class A>() -> Handler { return &extend_mem<To, From, A>; });
 }
 
 template <class From>
-Handler select_extend_to(unsigned to, bool is_memory, AddressKind kind) {
+Handler select_extend_to(unsigned to, AddressKind kind) {
   constexpr bool kSigned = std::is_signed_v<From>;
   if (to == 2) {
     // From 16 bits it is a plain move.
     if constexpr (sizeof(From) <= 2)
-      return select_one_extend<std::conditional_t<kSigned, i16, u16>, From>(is_memory, kind);
+      return select_one_extend<std::conditional_t<kSigned, i16, u16>, From>(kind);
     else
       return nullptr;
   }
-  if (to == 4) return select_one_extend<std::conditional_t<kSigned, i32, u32>, From>(is_memory, kind);
-  return select_one_extend<std::conditional_t<kSigned, i64, u64>, From>(is_memory, kind);
+  if (to == 4) return select_one_extend<std::conditional_t<kSigned, i32, u32>, From>(kind);
+  return select_one_extend<std::conditional_t<kSigned, i64, u64>, From>(kind);
 }
 
 template <unsigned kCode>
-Handler select_one_cmov(unsigned width, bool is_memory) {
-  switch (width) {
-    case 2:
-      return is_memory ? &cmov<kCode, u16, true> : &cmov<kCode, u16, false>;
-    case 4:
-      return is_memory ? &cmov<kCode, u32, true> : &cmov<kCode, u32, false>;
-    default:
-      return is_memory ? &cmov<kCode, u64, true> : &cmov<kCode, u64, false>;
-  }
+Handler select_one_cmov(unsigned width, AddressKind kind) {
+  return by_place(kind, [&]<class A>() -> Handler {
+    switch (width) {
+      case 2:
+        return &cmov<kCode, u16, A>;
+      case 4:
+        return &cmov<kCode, u32, A>;
+      default:
+        return &cmov<kCode, u64, A>;
+    }
+  });
 }
 
 }  // namespace
@@ -230,18 +243,16 @@ Handler select_mov(unsigned width, Form form, AddressKind kind) {
   });
 }
 
-Handler select_extend(bool is_signed, unsigned to, unsigned from, bool is_memory, AddressKind kind) {
+Handler select_extend(bool is_signed, unsigned to, unsigned from, AddressKind kind) {
   switch (from) {
     case 1:
-      return is_signed ? select_extend_to<i8>(to, is_memory, kind)
-                       : select_extend_to<u8>(to, is_memory, kind);
+      return is_signed ? select_extend_to<i8>(to, kind) : select_extend_to<u8>(to, kind);
     case 2:
-      return is_signed ? select_extend_to<i16>(to, is_memory, kind)
-                       : select_extend_to<u16>(to, is_memory, kind);
+      return is_signed ? select_extend_to<i16>(to, kind) : select_extend_to<u16>(to, kind);
     case 4:
       // MOVSXD with a 16-bit operand size reads 16 bits. SDM 2B "MOVSX/MOVSXD".
-      if (to == 2) return select_extend_to<i16>(to, is_memory, kind);
-      return is_signed ? select_extend_to<i32>(to, is_memory, kind) : nullptr;
+      if (to == 2) return select_extend_to<i16>(to, kind);
+      return is_signed ? select_extend_to<i32>(to, kind) : nullptr;
     default:
       return nullptr;
   }
@@ -259,21 +270,20 @@ Handler select_lea(unsigned width, AddressKind kind) {
   });
 }
 
-Handler select_cmov(unsigned code, unsigned width, bool is_memory) {
+Handler select_cmov(unsigned code, unsigned width, AddressKind kind) {
   static constexpr auto kSelect = []<unsigned... kCodes>(std::integer_sequence<unsigned, kCodes...>) {
     return std::array{&select_one_cmov<kCodes>...};
   }(std::make_integer_sequence<unsigned, 16>());
-  return kSelect[code](width, is_memory);
+  return kSelect[code](width, kind);
 }
 
-Handler select_setcc(unsigned code, bool is_memory) {
-  static constexpr auto kRegister = []<unsigned... kCodes>(std::integer_sequence<unsigned, kCodes...>) {
-    return std::array<Handler, 16>{&setcc<kCodes, false>...};
-  }(std::make_integer_sequence<unsigned, 16>());
-  static constexpr auto kMemory = []<unsigned... kCodes>(std::integer_sequence<unsigned, kCodes...>) {
-    return std::array<Handler, 16>{&setcc<kCodes, true>...};
-  }(std::make_integer_sequence<unsigned, 16>());
-  return is_memory ? kMemory[code] : kRegister[code];
+Handler select_setcc(unsigned code, AddressKind kind) {
+  return by_place(kind, [&]<class A>() -> Handler {
+    static constexpr auto kHandlers = []<unsigned... kCodes>(std::integer_sequence<unsigned, kCodes...>) {
+      return std::array<Handler, 16>{&setcc<kCodes, A>...};
+    }(std::make_integer_sequence<unsigned, 16>());
+    return kHandlers[code];
+  });
 }
 
 Handler select_push(bool is_immediate) { return is_immediate ? &push<true> : &push<false>; }

@@ -147,29 +147,29 @@ void INTERP_CALL scalar_operation(Interpreter* s, const Op* op, u64 flags, u64 b
 }
 
 template <Scalar kOperation, class T>
-Handler select_one_scalar(AddressKind kind, bool has_memory) {
-  if (!has_memory) return &scalar_operation<kOperation, T, Any>;
+Handler select_one_scalar(AddressKind kind) {
+  if (kind == AddressKind::kNone) return &scalar_operation<kOperation, T, Any>;
   return by_address(kind, []<class A>() -> Handler { return &scalar_operation<kOperation, T, A>; });
 }
 
-Handler select_scalar(u16 mnemonic, AddressKind kind, bool has_memory) {
+Handler select_scalar(u16 mnemonic, AddressKind kind) {
   switch (mnemonic) {
     case ZYDIS_MNEMONIC_ADDSD:
-      return select_one_scalar<Scalar::kAdd, double>(kind, has_memory);
+      return select_one_scalar<Scalar::kAdd, double>(kind);
     case ZYDIS_MNEMONIC_SUBSD:
-      return select_one_scalar<Scalar::kSub, double>(kind, has_memory);
+      return select_one_scalar<Scalar::kSub, double>(kind);
     case ZYDIS_MNEMONIC_MULSD:
-      return select_one_scalar<Scalar::kMul, double>(kind, has_memory);
+      return select_one_scalar<Scalar::kMul, double>(kind);
     case ZYDIS_MNEMONIC_DIVSD:
-      return select_one_scalar<Scalar::kDiv, double>(kind, has_memory);
+      return select_one_scalar<Scalar::kDiv, double>(kind);
     case ZYDIS_MNEMONIC_ADDSS:
-      return select_one_scalar<Scalar::kAdd, float>(kind, has_memory);
+      return select_one_scalar<Scalar::kAdd, float>(kind);
     case ZYDIS_MNEMONIC_SUBSS:
-      return select_one_scalar<Scalar::kSub, float>(kind, has_memory);
+      return select_one_scalar<Scalar::kSub, float>(kind);
     case ZYDIS_MNEMONIC_MULSS:
-      return select_one_scalar<Scalar::kMul, float>(kind, has_memory);
+      return select_one_scalar<Scalar::kMul, float>(kind);
     case ZYDIS_MNEMONIC_DIVSS:
-      return select_one_scalar<Scalar::kDiv, float>(kind, has_memory);
+      return select_one_scalar<Scalar::kDiv, float>(kind);
     default:
       return nullptr;
   }
@@ -213,8 +213,9 @@ Handler select_move(Move move, bool is_load) {
 
 }  // namespace
 
-Handler select_vector(const Op&, const Insn& insn, AddressKind kind, bool has_memory) {
-  if (insn.stub == nullptr || (has_memory && kind == AddressKind::kAny)) return nullptr;
+Handler select_vector(const Insn& insn, AddressKind kind) {
+  if (insn.stub == nullptr || kind == AddressKind::kAny) return nullptr;
+  const bool has_memory = kind != AddressKind::kNone;
   const BorrowedStub& stub = *insn.stub;
   if (stub.uses_x87 || stub.uses_mmx || stub.is_masked || !(stub.uses_sse || stub.uses_avx)) return nullptr;
   const bool is_legacy = stub.uses_sse && !stub.uses_avx;
@@ -232,7 +233,7 @@ Handler select_vector(const Op&, const Insn& insn, AddressKind kind, bool has_me
       });
     }
   }
-  if (const Handler handler = select_scalar(insn.mnemonic, kind, has_memory)) return handler;
+  if (const Handler handler = select_scalar(insn.mnemonic, kind)) return handler;
   const bool has_flags = stub.reads_flags || stub.writes_flags;
   if (!has_memory) return has_flags ? &stub_registers<true> : &stub_registers<false>;
   return by_address(kind, [&]<class A>() -> Handler {

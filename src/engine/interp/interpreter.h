@@ -94,7 +94,7 @@ class Interpreter final : public Core {
     u64 epoch = 0;
     Trace* trace = nullptr;
   };
-  static constexpr unsigned kJumpEntries = 4096;
+  static constexpr unsigned kJumpEntries = 16384;
   std::array<JumpEntry, kJumpEntries> jump_cache;
   static unsigned jump_index(u64 rip) {
     return static_cast<unsigned>((rip ^ rip >> 12) & (kJumpEntries - 1));

@@ -33,11 +33,13 @@ using SemanticFunction = Flow (*)(Interpreter& s, const Op& op, const Insn& insn
 
 // Effective-address forms that handlers are specialised for.
 enum class AddressKind : u8 {
+  kNone,       // the operand is a register
   kBaseDisp,   // 64-bit: base + disp
   kBaseIndex,  // 64-bit: base + index * scale + disp
   kRipRelative,
-  kSegment,  // 64-bit with FS or GS base
-  kAny,      // everything, with segmentation and limits, decided at run time
+  kSegment,          // 64-bit with FS or GS base
+  kSegmentRelative,  // RIP-relative with FS or GS base
+  kAny,              // everything, with segmentation and limits, decided at run time
 };
 
 // Slots of base and index registers count 8-byte words from the start of CpuState.
@@ -91,8 +93,7 @@ struct Insn {
   bool has_lock = false;
   bool has_rep = false;    // F3
   bool has_repne = false;  // F2
-  bool is_lock_invalid = false;
-  u8 opcode = 0;  // last opcode byte
+  u8 opcode = 0;           // last opcode byte
   u8 modrm_reg = 0;
   u8 vector_length = 0;  // bytes
   std::array<Operand, 4> operands;

@@ -65,12 +65,20 @@ AddressKind set_memory_operand(Op& op, const Decoded& decoded, const ZydisDecode
   }
   if (!is_64bit || address_width != 64) return AddressKind::kAny;
   const bool has_segment_base = op.segment == x86::kFs || op.segment == x86::kGs;
-  if (has_segment_base) return is_relative ? AddressKind::kAny : AddressKind::kSegment;
+  if (has_segment_base) return is_relative ? AddressKind::kSegmentRelative : AddressKind::kSegment;
   if (is_relative) return AddressKind::kRipRelative;
   return memory.index == ZYDIS_REGISTER_NONE ? AddressKind::kBaseDisp : AddressKind::kBaseIndex;
 }
 
 namespace {
+
+// An operand in memory or in the register whose offset becomes `reg`.
+AddressKind set_operand(Op& op, const Decoded& decoded, const ZydisDecodedOperand& operand, bool is_64bit,
+                        u8& reg) {
+  if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) return set_memory_operand(op, decoded, operand, is_64bit);
+  reg = register_offset(operand.reg.value);
+  return AddressKind::kNone;
+}
 
 // The operand shapes shared by MOV and the arithmetic group.
 struct Shape {
@@ -181,33 +189,23 @@ bool has_lock(const Decoded& decoded) {
 Handler select_alu_handler(Op& op, const Decoded& decoded, Alu operation, bool is_64bit) {
   const std::optional<Shape> shape = set_shape(op, decoded, is_64bit);
   if (!shape) return nullptr;
-  if (has_lock(decoded)) return select_alu_locked(operation, shape->width, shape->form);
+  if (has_lock(decoded)) return select_alu_locked(operation, shape->width, shape->form, shape->kind);
   return select_alu(operation, shape->width, shape->form, shape->kind);
 }
 
 Handler select_shift_handler(Op& op, const Decoded& decoded, Shift operation, bool is_64bit) {
   const ZydisDecodedOperand& first = decoded.operand(0);
   const ZydisDecodedOperand& count = decoded.operand(1);
-  const unsigned width = first.size / 8u;
   const bool by_cl = !is_immediate(count);
   if (!by_cl) op.immediate = count.imm.value.u;
-  if (is_memory(first)) {
-    set_memory_operand(op, decoded, first, is_64bit);
-    return select_shift(operation, width, true, by_cl);
-  }
-  op.destination = register_offset(first.reg.value);
-  return select_shift(operation, width, false, by_cl);
+  const AddressKind kind = set_operand(op, decoded, first, is_64bit, op.destination);
+  return select_shift(operation, first.size / 8u, kind, by_cl);
 }
 
 Handler select_unary_handler(Op& op, const Decoded& decoded, Unary operation, bool is_64bit) {
   const ZydisDecodedOperand& first = decoded.operand(0);
-  const unsigned width = first.size / 8u;
-  if (is_memory(first)) {
-    const AddressKind kind = set_memory_operand(op, decoded, first, is_64bit);
-    return select_unary(operation, width, true, kind, has_lock(decoded));
-  }
-  op.destination = register_offset(first.reg.value);
-  return select_unary(operation, width, false, AddressKind::kAny, false);
+  const AddressKind kind = set_operand(op, decoded, first, is_64bit, op.destination);
+  return select_unary(operation, first.size / 8u, kind, has_lock(decoded));
 }
 
 Handler select_extend_handler(Op& op, const Decoded& decoded, bool is_signed, bool is_64bit) {
@@ -216,12 +214,8 @@ Handler select_extend_handler(Op& op, const Decoded& decoded, bool is_signed, bo
   // MOVSXD from memory to 16 bits: how much it reads is not the same everywhere.
   if (is_memory(second) && first.size == 16 && second.size == 32) return nullptr;
   op.destination = register_offset(first.reg.value);
-  AddressKind kind = AddressKind::kAny;
-  if (is_memory(second))
-    kind = set_memory_operand(op, decoded, second, is_64bit);
-  else
-    op.source = register_offset(second.reg.value);
-  return select_extend(is_signed, first.size / 8u, second.size / 8u, is_memory(second), kind);
+  const AddressKind kind = set_operand(op, decoded, second, is_64bit, op.source);
+  return select_extend(is_signed, first.size / 8u, second.size / 8u, kind);
 }
 
 // 0F 0D is PREFETCH and PREFETCHW, which are NOPs for a register on some processors only.
@@ -238,31 +232,21 @@ Handler select_imul_handler(Op& op, const Decoded& decoded, bool is_64bit) {
   op.destination = register_offset(first.reg.value);
   const bool has_immediate = count == 3;
   if (has_immediate) op.immediate = decoded.operand(2).imm.value.u;
-  if (is_memory(second))
-    set_memory_operand(op, decoded, second, is_64bit);
-  else
-    op.source = register_offset(second.reg.value);
-  return select_imul(first.size / 8u, is_memory(second), has_immediate);
+  const AddressKind kind = set_operand(op, decoded, second, is_64bit, op.source);
+  return select_imul(first.size / 8u, kind, has_immediate);
 }
 
 Handler select_cmov_handler(Op& op, const Decoded& decoded, bool is_64bit) {
   const ZydisDecodedOperand& first = decoded.operand(0);
   const ZydisDecodedOperand& second = decoded.operand(1);
   op.destination = register_offset(first.reg.value);
-  if (is_memory(second))
-    set_memory_operand(op, decoded, second, is_64bit);
-  else
-    op.source = register_offset(second.reg.value);
-  return select_cmov(condition_code(decoded), first.size / 8u, is_memory(second));
+  const AddressKind kind = set_operand(op, decoded, second, is_64bit, op.source);
+  return select_cmov(condition_code(decoded), first.size / 8u, kind);
 }
 
 Handler select_setcc_handler(Op& op, const Decoded& decoded, bool is_64bit) {
-  const ZydisDecodedOperand& first = decoded.operand(0);
-  if (is_memory(first))
-    set_memory_operand(op, decoded, first, is_64bit);
-  else
-    op.destination = register_offset(first.reg.value);
-  return select_setcc(condition_code(decoded), is_memory(first));
+  const AddressKind kind = set_operand(op, decoded, decoded.operand(0), is_64bit, op.destination);
+  return select_setcc(condition_code(decoded), kind);
 }
 
 Handler select_data(Op& op, const Decoded& decoded, bool is_64bit) {
@@ -344,11 +328,7 @@ Handler select_flow(Op& op, const Decoded& decoded, Ending& ending) {
       }
       if (first.size != 64) return nullptr;
       ending = Ending::kLeaves;
-      if (is_memory(first))
-        set_memory_operand(op, decoded, first, true);
-      else
-        op.source = register_offset(first.reg.value);
-      return select_indirect(is_call, is_memory(first));
+      return select_indirect(is_call, set_operand(op, decoded, first, true, op.source));
     }
     case ZYDIS_MNEMONIC_RET:
       if (!is_near) return nullptr;

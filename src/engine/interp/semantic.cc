@@ -105,7 +105,7 @@ const ZydisDecodedOperand* memory_operand(const Decoded& decoded) {
 
 AddressKind fill_memory(Op& op, Insn& insn, const Decoded& decoded, bool is_64bit) {
   const ZydisDecodedOperand* operand = memory_operand(decoded);
-  if (operand == nullptr) return AddressKind::kAny;
+  if (operand == nullptr) return AddressKind::kNone;
   const AddressKind kind = set_memory_operand(op, decoded, *operand, is_64bit);
   // MOV moffs keeps its address here, whole.
   if (decoded.instruction.mnemonic == ZYDIS_MNEMONIC_MOV && operand->mem.disp.has_displacement) {
@@ -116,11 +116,11 @@ AddressKind fill_memory(Op& op, Insn& insn, const Decoded& decoded, bool is_64bi
 }
 
 // What select_vector's handlers look at.
-void fill_vector(Op& op, const Insn& insn, AddressKind kind, bool has_memory) {
+void fill_vector(Op& op, const Insn& insn, AddressKind kind) {
   op.width = static_cast<u8>((insn.stub->uses_sse ? kGateSse : 0) | (insn.stub->uses_avx ? kGateAvx : 0));
   op.destination = insn.operands[0].reg;
   op.source = insn.operands[1].reg;
-  if (const Handler handler = select_vector(op, insn, kind, has_memory)) op.handler = handler;
+  if (const Handler handler = select_vector(insn, kind)) op.handler = handler;
 }
 
 }  // namespace
@@ -183,6 +183,7 @@ Ending fill_insn(Op& op, Insn& insn, const Decoded& decoded, Interpreter& interp
   if (!is_hypercall && !is_offered(instruction, interpreter.cpuid.features())) return Ending::kLeaves;
   if (row != nullptr) {
     insn.function = row->function;
+    if (const Handler handler = select_exchange(op, insn, kind)) op.handler = handler;
     return row->ends_trace ? Ending::kLeaves : Ending::kNone;
   }
   insn.stub = interpreter.borrow(instruction, {decoded.operands, instruction.operand_count}, decoded.bytes);
@@ -192,7 +193,7 @@ Ending fill_insn(Op& op, Insn& insn, const Decoded& decoded, Interpreter& interp
   }
   if (insn.stub->uses_x87) insn.immediate = borrowed_x87_opcode(instruction);
   insn.function = &run_stub;
-  fill_vector(op, insn, kind, memory_operand(decoded) != nullptr);
+  fill_vector(op, insn, kind);
   return Ending::kNone;
 }
 
