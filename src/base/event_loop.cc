@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <tuple>
+#include <utility>
 
 #include "base/verify.h"
 
@@ -41,6 +42,7 @@ void EventLoop::stop() {
 
 void EventLoop::add(Poller& poller) {
   pollers_.push_back(&poller);
+  poller.set_polled(is_polled_);
   wake();
 }
 
@@ -67,6 +69,31 @@ void EventLoop::dispatch_ready() {
   std::unique_lock lock(lock_, std::adopt_lock);
   turn(lock, false);
   lock.release();
+}
+
+void EventLoop::begin_polling() {
+  VERIFY(!std::exchange(is_polled_, true));
+  for (Poller* poller : pollers_) {
+    if (poller != nullptr) poller->set_polled(true);
+  }
+}
+
+bool EventLoop::poll() {
+  bool has_run = false;
+  // By position: callbacks may add pollers, and remove them.
+  for (std::size_t i = 0; i < pollers_.size(); ++i) {
+    if (pollers_[i] != nullptr && pollers_[i]->poll()) has_run = true;
+  }
+  return has_run;
+}
+
+bool EventLoop::end_polling() {
+  is_polled_ = false;
+  for (Poller* poller : pollers_) {
+    if (poller != nullptr) poller->set_polled(false);
+  }
+  // What came before a descriptor spoke again.
+  return poll();
 }
 
 void EventLoop::turn(std::unique_lock<std::mutex>& lock, bool may_wait) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <span>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "base/result.h"
@@ -25,6 +26,12 @@ class Poller {
   virtual int prepare(std::vector<pollfd>& waits) = 0;
   // `waits` are the entries this poller appended, with their revents.
   virtual void dispatch(std::span<const pollfd> waits) = 0;
+
+  // For those who learn without a system call that something is ready. While it is polled, a poller need not
+  // make its descriptors ready; poll() handles what is, and says whether there was anything. Called on any
+  // thread, with the lock held.
+  virtual void set_polled(bool is_polled) { std::ignore = is_polled; }
+  virtual bool poll() { return false; }
 };
 
 // Waits on its own thread and runs every callback there with `lock` held: the machine's device lock, so that
@@ -46,6 +53,14 @@ class EventLoop {
   // the callbacks at instants of their own choice. Not between start() and stop().
   void dispatch_ready();
 
+  // Busy waiting, for a thread that has nothing else to do and holds the lock: begin, then poll() often,
+  // which runs what is ready on the calling thread, then end, after which the loop's own thread hears of
+  // everything again. One thread at a time.
+  void begin_polling();
+  // Both: whether anything ran.
+  bool poll();
+  bool end_polling();
+
   // A poller removes itself before it goes.
   void add(Poller& poller);
   void remove(Poller& poller);
@@ -64,6 +79,7 @@ class EventLoop {
   std::vector<pollfd> waits_;
   std::vector<std::size_t> starts_;
   bool is_stopping_ = false;
+  bool is_polled_ = false;
   std::thread thread_;
 };
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <condition_variable>
+#include <utility>
 
 namespace doppel {
 namespace {
@@ -78,6 +79,60 @@ TEST_F(EventLoopTest, StopsAndStartsAgain) {
   EXPECT_TRUE(wait_for(1));
   const std::lock_guard held(lock);
   watch.reset();
+}
+
+// Ready whenever a flag says so; the descriptor is none.
+class FlagPoller final : public Poller {
+ public:
+  int prepare(std::vector<pollfd>& waits) override {
+    waits.push_back({-1, POLLIN, 0});
+    return -1;
+  }
+  void dispatch(std::span<const pollfd>) override {}
+  void set_polled(bool is_polled) override { is_polled_ = is_polled; }
+  bool poll() override {
+    if (!std::exchange(is_ready, false)) return false;
+    ++calls;
+    return true;
+  }
+  bool is_polled() const { return is_polled_; }
+
+  bool is_ready = false;
+  int calls = 0;
+
+ private:
+  bool is_polled_ = false;
+};
+
+TEST_F(EventLoopTest, IsPolledBetweenBeginAndEnd) {
+  const std::lock_guard held(lock);
+  FlagPoller early;
+  FlagPoller late;
+  loop->add(early);
+  loop->begin_polling();
+  loop->add(late);
+  EXPECT_TRUE(early.is_polled());
+  EXPECT_TRUE(late.is_polled());
+  EXPECT_FALSE(loop->poll());
+  early.is_ready = late.is_ready = true;
+  EXPECT_TRUE(loop->poll());
+  EXPECT_EQ(early.calls + late.calls, 2);
+  EXPECT_FALSE(loop->end_polling());
+  EXPECT_FALSE(early.is_polled());
+  EXPECT_FALSE(late.is_polled());
+  loop->remove(early);
+  loop->remove(late);
+}
+
+TEST_F(EventLoopTest, TheEndOfPollingFindsWhatCameBeforeIt) {
+  const std::lock_guard held(lock);
+  FlagPoller poller;
+  loop->add(poller);
+  loop->begin_polling();
+  poller.is_ready = true;
+  EXPECT_TRUE(loop->end_polling());
+  EXPECT_EQ(poller.calls, 1);
+  loop->remove(poller);
 }
 
 TEST(EventLoopByHand, RunsWhatIsReadyAndDoesNotWait) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <random>
+#include <thread>
 
 #include "block/nbd_server.h"
 #include "block/open_disk.h"
@@ -70,6 +71,35 @@ TEST_P(BlockBackendTest, ReadsWhatWasWritten) {
   EXPECT_THAT(read(8192, 4096), Each(0x5a));
   EXPECT_THAT(read(4096, 4096), Each(0));
   EXPECT_THAT(read(12288, 4096), Each(0));
+}
+
+// Whoever polls gets the completions; afterwards the loop's thread does again.
+TEST_P(BlockBackendTest, CompletesWhileTheLoopIsPolled) {
+  {
+    const std::lock_guard held(bench.lock);
+    bench.loop->begin_polling();
+  }
+  Buffer buffer(kMiB, 0x66);
+  BlockRequest request = write_request(kMiB, buffer);
+  {
+    const std::lock_guard held(bench.lock);
+    backend->submit(request);
+    backend->flush_submissions();
+  }
+  bool has_ended = false;
+  for (int i = 0; i < 20'000 && !has_ended; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const std::lock_guard held(bench.lock);
+    bench.loop->poll();
+    has_ended = bench.client.succeeded() == 1;
+  }
+  EXPECT_TRUE(has_ended);
+  {
+    const std::lock_guard held(bench.lock);
+    bench.loop->end_polling();
+  }
+  for (int i = 0; i < 100; ++i) fill(kMiB, kMiB, 0x67);
+  EXPECT_THAT(read(kMiB, kMiB), Each(0x67));
 }
 
 TEST_P(BlockBackendTest, OnlyANetworkDisksBytesAreCopied) {

@@ -43,20 +43,51 @@ void fill_entry(io_uring_sqe& entry, const FileCall& call) {
 
 }  // namespace
 
+// Hears of completions by the eventfd or, while it is polled, by looking at the completion ring.
+class UringFileBackend::CompletionPoller final : public Poller {
+ public:
+  CompletionPoller(UringFileBackend& backend, EventLoop& loop) : backend_(backend), loop_(loop) {
+    loop_.add(*this);
+  }
+  ~CompletionPoller() override { loop_.remove(*this); }
+  CompletionPoller(const CompletionPoller&) = delete;
+  CompletionPoller& operator=(const CompletionPoller&) = delete;
+
+  int prepare(std::vector<pollfd>& waits) override {
+    waits.push_back({backend_.event_fd_.get(), POLLIN, 0});
+    return -1;
+  }
+  void dispatch(std::span<const pollfd> waits) override {
+    if (waits[0].revents == 0) return;
+    u64 count = 0;
+    std::ignore = ::read(backend_.event_fd_.get(), &count, sizeof(count));
+    backend_.handle_completions();
+  }
+  void set_polled(bool is_polled) override {
+    backend_.is_polled_ = is_polled;
+    backend_.set_eventfd(!is_polled);
+  }
+  bool poll() override {
+    if (io_uring_cq_ready(&backend_.ring_) == 0) return false;
+    backend_.handle_completions();
+    return true;
+  }
+
+ private:
+  UringFileBackend& backend_;
+  EventLoop& loop_;
+};
+
 Result<std::unique_ptr<UringFileBackend>> UringFileBackend::create(std::unique_ptr<DiskFile>& file,
                                                                    EventLoop& loop) {
   auto backend = std::unique_ptr<UringFileBackend>(new UringFileBackend());
   TRY_VOID(backend->open_ring());
   backend->file_ = std::move(file);
-  UringFileBackend* self = backend.get();
-  backend->watch_ = std::make_unique<FdWatch>(loop, backend->event_fd_.get(), POLLIN, [self](short) {
-    u64 count = 0;
-    std::ignore = ::read(self->event_fd_.get(), &count, sizeof(count));
-    self->reap();
-    self->flush_submissions();
-  });
+  backend->poller_ = std::make_unique<CompletionPoller>(*backend, loop);
   return backend;
 }
+
+UringFileBackend::UringFileBackend() = default;
 
 Result<void> UringFileBackend::open_ring() {
   if (const int error = io_uring_queue_init(kEntries, &ring_, 0); error != 0) {
@@ -81,7 +112,7 @@ Result<void> UringFileBackend::open_ring() {
 
 UringFileBackend::~UringFileBackend() {
   if (file_ != nullptr) abandon();
-  watch_.reset();
+  poller_.reset();
   if (has_ring_) io_uring_queue_exit(&ring_);
 }
 
@@ -130,14 +161,23 @@ bool UringFileBackend::prepare(FileTransfer& transfer) {
   return true;
 }
 
-// The eventfd stays silent for what completes inside this call, because the caller reaps after it. Turning it
-// on again comes before looking at the completion ring, so nothing falls between.
-bool UringFileBackend::enter() {
-  io_uring_cq_eventfd_toggle(&ring_, false);
-  const int submitted = io_uring_submit(&ring_);
-  io_uring_cq_eventfd_toggle(&ring_, true);
+// Who turns it on looks at the completion ring afterwards, so nothing falls between.
+void UringFileBackend::set_eventfd(bool speaks) {
+  io_uring_cq_eventfd_toggle(&ring_, speaks);
   std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+// The eventfd stays silent for what completes inside this call, because the caller reaps after it.
+bool UringFileBackend::enter() {
+  set_eventfd(false);
+  const int submitted = io_uring_submit(&ring_);
+  set_eventfd(!is_polled_);
   return submitted > 0;
+}
+
+void UringFileBackend::handle_completions() {
+  reap();
+  flush_submissions();
 }
 
 void UringFileBackend::flush_submissions() {

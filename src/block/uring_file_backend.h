@@ -31,7 +31,9 @@ class UringFileBackend final : public BlockBackend {
   void abandon() override;
 
  private:
-  UringFileBackend() = default;
+  class CompletionPoller;
+
+  UringFileBackend();
   Result<void> open_ring();
   FileTransfer* take_transfer();
   bool may_start(const FileTransfer& transfer) const;
@@ -39,6 +41,8 @@ class UringFileBackend final : public BlockBackend {
   bool prepare(FileTransfer& transfer);
   bool enter();
   bool reap();
+  void handle_completions();
+  void set_eventfd(bool speaks);
   void completed(FileTransfer& transfer, i64 result);
   void wait_for_all();
 
@@ -47,7 +51,8 @@ class UringFileBackend final : public BlockBackend {
   io_uring ring_ = {};
   bool has_ring_ = false;
   UniqueFd event_fd_;
-  std::unique_ptr<FdWatch> watch_;
+  std::unique_ptr<CompletionPoller> poller_;
+  bool is_polled_ = false;  // the eventfd stays silent
 
   std::vector<std::unique_ptr<FileTransfer>> transfers_;  // all there are
   std::vector<FileTransfer*> free_;

@@ -282,6 +282,7 @@ Result<void> Machine::make_event_loop() {
   loop_ = TRY(EventLoop::create(buses_.device_lock));
   alarm_ = TRY(TimerAlarm::create(*loop_, [this] { vcpus_.update_alarm(); }, [this] { vcpus_.run_due(); }));
   vcpus_.set_alarm(alarm_.get());
+  vcpus_.set_event_loop(loop_.get());
   return {};
 }
 

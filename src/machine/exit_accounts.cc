@@ -15,6 +15,7 @@ constexpr MetricKind kExits{"exits", "Exits from guest code by reason."};
 constexpr MetricKind kTime{"exit_time",
                            "Host time in exits; extrapolated from one exit in 16, halts exactly.",
                            MetricUnit::kNanoseconds};
+constexpr MetricKind kHaltPolls{"halt_polls", "Halts in which the vCPU polled, by what ended that."};
 constexpr MetricKind kInterrupts{"interrupts", "Interrupts delivered by vector."};
 
 }  // namespace
@@ -25,6 +26,8 @@ void ExitAccounts::add_metrics(MetricList& list) const {
     list.add(kExits, accounts_[i].count, {{"reason", name}});
     list.add(kTime, static_cast<u64>(accounts_[i].time.count()), {{"reason", name}});
   }
+  list.add(kHaltPolls, halt_polls_[1], {{"result", "work"}});
+  list.add(kHaltPolls, halt_polls_[0], {{"result", "sleep"}});
   for (std::size_t vector = 0; vector < vectors_.size(); ++vector) {
     if (vectors_[vector] != 0) list.add(kInterrupts, vectors_[vector], {{"vector", std::to_string(vector)}});
   }

@@ -60,6 +60,8 @@ class ExitAccounts {
     ++account.count;
     account.time += duration;
   }
+  // A halted vCPU polled before it slept: did what it waits for come meanwhile?
+  void add_halt_poll(bool has_found) { ++halt_polls_[has_found ? 1 : 0]; }
   void add_interrupt(u8 vector) { ++vectors_[vector]; }
   void add_metrics(MetricList& list) const;
 
@@ -104,6 +106,7 @@ class ExitAccounts {
   Inputs& inputs_;
   std::array<Account, static_cast<std::size_t>(ExitKind::kCount)> accounts_;
   std::array<u64, 256> vectors_ = {};
+  std::array<u64, 2> halt_polls_ = {};
 };
 
 }  // namespace doppel

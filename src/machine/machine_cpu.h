@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cpu/vcpu.h"
+#include "machine/halt_polling.h"
 #include "machine/vcpu_platform.h"
 
 namespace doppel {
@@ -22,7 +23,8 @@ struct MachineCpu {
   bool is_inside = false;        // the engine runs
   bool is_held = false;          // a debugger lets others run, but not this one
   bool is_asleep = false;        // in a halt
-  u64 counted = 0;               // instructions retired when the engine last came back
+  HaltPolling halt_polling;
+  u64 counted = 0;  // instructions retired when the engine last came back
 };
 
 }  // namespace doppel

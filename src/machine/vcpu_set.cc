@@ -10,13 +10,22 @@
 
 namespace doppel {
 
-VcpuSet::VcpuSet(unsigned count, MachineBuses& buses, GuestMemory& memory, TimerQueue& timers,
-                 ApicBus& apic_bus, const x86::CpuidTable& cpuid)
-    : buses_(buses), timers_(timers) {
+namespace {
+
+// One for each vCPU there can be, when it is not known.
+unsigned usable_host_cpus() {
   cpu_set_t host_cpus;
   CPU_ZERO(&host_cpus);
-  const bool is_known = ::sched_getaffinity(0, sizeof(host_cpus), &host_cpus) == 0;
-  const bool is_crowded = count > 1 && is_known && count > static_cast<unsigned>(CPU_COUNT(&host_cpus));
+  if (::sched_getaffinity(0, sizeof(host_cpus), &host_cpus) != 0) return kMaxVcpus;
+  return static_cast<unsigned>(CPU_COUNT(&host_cpus));
+}
+
+}  // namespace
+
+VcpuSet::VcpuSet(unsigned count, MachineBuses& buses, GuestMemory& memory, TimerQueue& timers,
+                 ApicBus& apic_bus, const x86::CpuidTable& cpuid)
+    : buses_(buses), timers_(timers), host_cpu_count_(usable_host_cpus()) {
+  const bool is_crowded = count > 1 && count > host_cpu_count_;
   const VcpuPlatform::World world{buses, memory, timers, apic_bus, cpuid, *this, is_crowded};
   for (u32 id = 0; id < count; ++id) cpus_.push_back(std::make_unique<MachineCpu>(id, world));
 }

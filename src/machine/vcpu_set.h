@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/event_loop.h"
 #include "base/input_points.h"
 #include "base/instruction_inputs.h"
 #include "base/timer_queue.h"
@@ -33,6 +34,8 @@ class VcpuSet final : public VcpuEvents {
   // Called before each slice and when the alarm went off; locked.
   void set_before_slice(std::function<void()> callback) { before_slice_ = std::move(callback); }
   void set_alarm(TimerAlarm* alarm) { alarm_ = alarm; }
+  // What halted vCPUs poll.
+  void set_event_loop(EventLoop* loop) { loop_ = loop; }
   // For runs in turns.
   void set_input_points(InputPoints* points) { input_points_ = points; }
   // Null: nobody profiles.
@@ -101,6 +104,8 @@ class VcpuSet final : public VcpuEvents {
   // vcpu_threads.cc
   void run_cpu(MachineCpu& cpu);
   void sleep(MachineCpu& cpu, Lock& lock);
+  bool may_poll() const;
+  void poll(MachineCpu& cpu, Nanoseconds start, Lock& lock);
   void wait_once(MachineCpu& cpu, Lock& lock);
 
   // vcpu_turns.cc
@@ -113,18 +118,21 @@ class VcpuSet final : public VcpuEvents {
   MachineBuses& buses_;
   TimerQueue& timers_;
   TimerAlarm* alarm_ = nullptr;
+  EventLoop* loop_ = nullptr;
   InputPoints* input_points_ = nullptr;
   EngineProfiler* profiler_ = nullptr;
   std::function<void()> before_slice_;
   OnDebug on_debug_;
   std::vector<std::unique_ptr<MachineCpu>> cpus_;
   std::vector<unsigned> host_cpus_;
+  const unsigned host_cpu_count_;  // that this process may use
 
   // Guarded by the device lock.
   std::condition_variable quiet_;  // with inside_: nobody executes any more
   unsigned inside_ = 0;            // vCPUs whose engine runs
   unsigned awake_ = 0;             // vCPUs whose slices look at the timers
   unsigned pauses_ = 0;
+  bool is_polling_ = false;  // a halted vCPU polls, for all
   bool is_stopped_ = false;  // for good, with stop_
   bool is_ending_ = false;   // this run, with result_
   bool quits_ = false;

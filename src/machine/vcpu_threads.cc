@@ -1,4 +1,5 @@
 // Every vCPU on a thread of its own, with the host's clock.
+#include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -13,6 +14,8 @@ namespace {
 
 // A vCPU looks at the time this often; about 50 microseconds of interpretation.
 constexpr u64 kSliceInstructions = 20'000;
+// Of a vCPU that polls: it must leave the device lock to others most of the time.
+constexpr unsigned kPausesBetweenLooks = 16;
 
 // Keeps the calling thread on one host CPU while it exists.
 class Pin {
@@ -83,10 +86,38 @@ void VcpuSet::sleep(MachineCpu& cpu, Lock& lock) {
   if (awake_ == 0 && when_halted_ == WhenHalted::kReturn) wait_once(cpu, lock);
   update_alarm();
   const Nanoseconds start = timers_.now();
+  poll(cpu, start, lock);
   cpu.wake.wait(lock, [&] { return cpu.is_woken || is_ending_; });
-  cpu.platform.accounts().add_halt(timers_.now() - start);
+  const Nanoseconds length = timers_.now() - start;
+  cpu.platform.accounts().add_halt(length);
+  cpu.halt_polling.note_halt(length);
   cpu.is_asleep = false;
   count_awake();
+}
+
+// Busy waiting must not take the host CPU of someone who works: another vCPU, or the host for this machine.
+bool VcpuSet::may_poll() const {
+  if (pauses_ != 0 || is_ending_) return false;
+  const auto busy = std::ranges::count_if(cpus_, [](const auto& cpu) { return !cpu->is_asleep; });
+  return static_cast<unsigned>(busy) + 2 <= host_cpu_count_;
+}
+
+// Looks for what ends the halt, and runs the back ends' completions itself, for as long as halts last lately.
+void VcpuSet::poll(MachineCpu& cpu, Nanoseconds start, Lock& lock) {
+  const Nanoseconds end = start + cpu.halt_polling.window();
+  if (start == end || loop_ == nullptr || is_polling_ || !may_poll()) return;
+  loop_->begin_polling();
+  is_polling_ = true;
+  while (!cpu.is_woken && may_poll() && timers_.now() < end) {
+    lock.unlock();
+    for (unsigned i = 0; i < kPausesBetweenLooks; ++i) _mm_pause();
+    lock.lock();
+    // What ran may have set timers.
+    if (loop_->poll()) update_alarm();
+  }
+  is_polling_ = false;
+  if (loop_->end_polling()) update_alarm();
+  cpu.platform.accounts().add_halt_poll(cpu.is_woken);
 }
 
 // With WhenHalted::kReturn, the last vCPU awake: until the next timer at most, and that ends the run.
