@@ -1,7 +1,6 @@
 // Memory for generated code: two mappings of one memfd.
 #include "cpu/code_buffer.h"
 
-#include <cpuid.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 
@@ -91,14 +90,17 @@ void CodeBuffer::commit(size_t bytes) {
   serialize();
 }
 
-// SDM 3A 8.1.3: code changed through another linear address needs a serializing instruction.
+// SDM 3A 8.1.3: code changed through another linear address needs a serializing instruction. IRET to here is
+// one that no hypervisor intercepts.
 void CodeBuffer::serialize() const {
   if (!is_reused_) return;
-  u32 eax = 0;
-  u32 ebx = 0;
-  u32 ecx = 0;
-  u32 edx = 0;
-  __cpuid(0, eax, ebx, ecx, edx);
+  u64 scratch;
+  asm volatile(
+      "movl %%ss, %k0\n\tpushq %0\n\tpushq %%rsp\n\taddq $8, (%%rsp)\n\tpushfq\n\t"
+      "movl %%cs, %k0\n\tpushq %0\n\tleaq 1f(%%rip), %0\n\tpushq %0\n\tiretq\n1:"
+      : "=&r"(scratch)
+      :
+      : "memory", "cc");
 }
 
 void CodeBuffer::clear() {

@@ -72,17 +72,18 @@ void Assembler::vex(const VexOpcode& opcode, Host reg, Host vvvv, Host rm) {
 }
 
 void Assembler::set(Host to, u64 value) {
-  if (value <= 0xffffffff) {
-    if (to >= 8) byte(0x41);
-    byte(0xb8u | (to & 7));
-    word32(static_cast<u32>(value));
-  } else if (static_cast<u64>(static_cast<i64>(static_cast<i32>(value))) == value) {
-    op(true, {0xc7}, 0, to);
-    word32(static_cast<u32>(value));
-  } else {
-    byte(0x48u | to >> 3);
-    byte(0xb8u | (to & 7));
-    word64(value);
+  switch (immediate_of(value)) {
+    case Immediate::kZeroExtended:
+      if (to >= 8) byte(0x41);
+      byte(0xb8u | (to & 7));
+      return word32(static_cast<u32>(value));
+    case Immediate::kSignExtended:
+      op(true, {0xc7}, 0, to);
+      return word32(static_cast<u32>(value));
+    case Immediate::kWhole:
+      byte(0x48u | to >> 3);
+      byte(0xb8u | (to & 7));
+      return word64(value);
   }
 }
 

@@ -77,6 +77,13 @@ class Assembler {
   }
   void lea(Host to, const Memory& address) { op(true, {0x8d}, to, address); }
   void set(Host to, u64 value);
+  // The last bytes of what set() makes: the value, or its low half, which is extended.
+  enum class Immediate : u8 { kZeroExtended, kSignExtended, kWhole };
+  static Immediate immediate_of(u64 value) {
+    if (value <= 0xffffffff) return Immediate::kZeroExtended;
+    const bool is_short = static_cast<u64>(static_cast<i64>(static_cast<i32>(value))) == value;
+    return is_short ? Immediate::kSignExtended : Immediate::kWhole;
+  }
   void crc32(Host to, Host from) {
     byte(0xf2);
     op(true, {0x0f, 0x38, 0xf1}, to, from);

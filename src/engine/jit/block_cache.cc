@@ -14,6 +14,13 @@ Block* BlockCache::find(const BlockKey& key) const {
   return nullptr;
 }
 
+const Block* BlockCache::twin_of(const BlockKey& key) const {
+  const Block* block = newest_[place_of(key)];
+  const bool is_twin = block != nullptr && !block->is_dead && block->key.physical == key.physical &&
+                       block->key.mode == key.mode;
+  return is_twin ? block : nullptr;
+}
+
 const Block& BlockCache::at(u32 position) const {
   const auto found = std::ranges::upper_bound(blocks_, position, {}, &Block::end);
   VERIFY(found != blocks_.end());
@@ -25,6 +32,7 @@ Block& BlockCache::add(const Block& block) {
   Block*& bucket = buckets_[bucket_of(kept.key)];
   kept.next_in_bucket = bucket;
   bucket = &kept;
+  if (kept.is_copyable) newest_[place_of(kept.key)] = &kept;
   add_to_frame(kept, false);
   if (kept.second_frame != Block::kNoFrame) add_to_frame(kept, true);
   return kept;
@@ -47,6 +55,7 @@ void BlockCache::add_to_frame(Block& block, bool is_second) {
 
 void BlockCache::clear() {
   std::ranges::fill(buckets_, nullptr);
+  std::ranges::fill(newest_, nullptr);
   frames_.clear();
   blocks_.clear();
 }

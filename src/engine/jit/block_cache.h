@@ -30,14 +30,18 @@ struct alignas(64) Block {
   // it is known to be that one.
   u64 second_frame = kNoFrame;
   bool is_dead = false;
-  u32 entry = 0;  // positions in the code memory,
+  bool is_copyable = false;  // its relocations are kept
+  u32 start = 0;             // positions in the code memory: of all of it,
+  u32 entry = 0;
   u32 direct = 0;
   u32 island = 0;  // leaves to look for the block at this RIP again
   u32 end = 0;
   u32 guard = 0;
   u32 bytes = 0;  // of guest code
   u32 instructions = 0;
-  u32 executed = 0;  // of them, before one that is always the interpreter's
+  u32 executed = 0;     // of them, before one that is always the interpreter's
+  u32 relocations = 0;  // the first one's index
+  u32 relocation_count = 0;
   Block* next_in_frame = nullptr;
   Block* next_in_second_frame = nullptr;
 };
@@ -51,6 +55,8 @@ class BlockCache {
   template <class F>
   Block& insert(const Block& block, F on_replace);
   void clear();
+  // A living block with the same guest code at whatever RIP; nullptr when none is known.
+  const Block* twin_of(const BlockKey& key) const;
 
   // True when blocks of that frame are left.
   template <class F>
@@ -73,6 +79,10 @@ class BlockCache {
     const u64 mixed = key.rip ^ key.physical << 20 ^ u64 { key.mode } << 61;
     return static_cast<unsigned>(mixed * 0x9e3779b97f4a7c15 >> 46);
   }
+  static constexpr unsigned kPlaces = 1u << 16;
+  static unsigned place_of(const BlockKey& key) {
+    return static_cast<unsigned>((key.physical ^ u64{key.mode} << 61) * 0x9e3779b97f4a7c15 >> 48);
+  }
   Block& add(const Block& block);
   static u64 chunk_mask(u64 start, u64 size);
   template <class F>
@@ -81,6 +91,7 @@ class BlockCache {
 
   std::deque<Block> blocks_;
   std::vector<Block*> buckets_ = std::vector<Block*>(kBuckets);
+  std::vector<Block*> newest_ = std::vector<Block*>(kPlaces);  // copyable ones, by place
   std::unordered_map<u64, FrameBlocks> frames_;
 };
 

@@ -12,11 +12,13 @@ struct Bench {
 
   std::vector<u64> replaced;  // entries
 
+  Block& insert(const Block& block) {
+    return cache.insert(block, [this](Block& old) { replaced.push_back(old.bytes); });
+  }
   Block& insert(u64 rip, u64 physical, u32 bytes, u64 second_frame = Block::kNoFrame) {
-    return cache.insert({.key = {.rip = rip, .physical = physical, .mode = kUser},
-                         .second_frame = second_frame,
-                         .bytes = bytes},
-                        [this](Block& block) { replaced.push_back(block.bytes); });
+    return insert({.key = {.rip = rip, .physical = physical, .mode = kUser},
+                   .second_frame = second_frame,
+                   .bytes = bytes});
   }
   bool write(u64 address, u64 size) {
     return cache.drop_written(GuestPhys(address), size,
@@ -42,6 +44,26 @@ TEST(BlockCache, OneFrameAtSeveralAddresses) {
   const Block& second = bench.insert(0x801000, 0x5000, 10);
   EXPECT_EQ(bench.cache.find(key(0x401000, 0x5000)), &first);
   EXPECT_EQ(bench.cache.find(key(0x801000, 0x5000)), &second);
+}
+
+TEST(BlockCache, ATwinHasTheSameCodeElsewhere) {
+  Bench bench;
+  const Block& block = bench.insert({.key = key(0x401000, 0x5000), .is_copyable = true, .bytes = 10});
+  bench.insert(0x402010, 0x6010, 10);
+  EXPECT_EQ(bench.cache.twin_of(key(0x801000, 0x5000)), &block);
+  EXPECT_EQ(bench.cache.twin_of(key(0x801000, 0x5000, kSupervisor)), nullptr);
+  EXPECT_EQ(bench.cache.twin_of(key(0x801010, 0x5010)), nullptr);
+  EXPECT_EQ(bench.cache.twin_of(key(0x802010, 0x6010)), nullptr) << "not copyable";
+}
+
+TEST(BlockCache, ADeadBlockIsNobodysTwin) {
+  Bench bench;
+  bench.insert({.key = key(0x401000, 0x5000), .is_copyable = true, .bytes = 10});
+  bench.write(0x5000, 1);
+  EXPECT_EQ(bench.cache.twin_of(key(0x801000, 0x5000)), nullptr);
+  bench.insert({.key = key(0x401000, 0x5000), .is_copyable = true, .bytes = 10});
+  bench.cache.clear();
+  EXPECT_EQ(bench.cache.twin_of(key(0x801000, 0x5000)), nullptr);
 }
 
 TEST(BlockCache, WriteIntoABlockDropsTheFrame) {

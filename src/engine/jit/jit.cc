@@ -8,6 +8,7 @@
 #include "base/verify.h"
 #include "cpu/code_buffer.h"
 #include "cpu/core.h"
+#include "engine/jit/branch_patcher.h"
 #include "engine/jit/gates.h"
 #include "engine/jit/profile_hooks.h"
 #include "engine/jit/statistics.h"
@@ -79,22 +80,23 @@ class Jit final : public TranslatedCode {
   void check_epochs(Frame& frame);
   Block* find_or_translate(u64 rip, AccessMode mode, bool may_clear);
   bool is_full() const { return code_.size() - code_.used() < kLargestBlock; }
+  Block* make(const BlockKey& key);
+  Block* copy(const BlockKey& key);
   Block* translate(const BlockKey& key);
+  Block* keep(const Block& block);
   bool crosses_page(std::span<const u8> code) const;
   u64 frame_behind(const BlockKey& key) const;
   void add_next_page(Translator::Source& source, std::span<u8> bytes);
   bool renew_guard(const Block& block);
   void write_guard(const Block& block);
   void drop(Block& block);
-  void link(u64 place, const Block& block);
-  void cut_far_links();
   void kill(const Block& block);
-  void write_jump(u32 position, u32 target);
   void take_back(const Frame& frame);
 
   TranslationOptions options_;
   CodeBuffer code_;
   Thunks thunks_;
+  BranchPatcher patcher_{code_};
   BlockCache blocks_;
   FaultSites faults_;
   Translator translator_{{.thunks = thunks_, .faults = faults_, .options = options_}};
@@ -104,13 +106,7 @@ class Jit final : public TranslatedCode {
   const std::atomic<bool>* pending_ = nullptr;
   std::array<std::atomic<Frame*>, kMaxFrames> frames_ = {};
   Statistics counts_;
-  // Branches between pages of the kernel, and their displacements before they were linked.
-  struct FarLink {
-    u32 branch;
-    i32 unlinked;
-  };
-  std::vector<FarLink> far_links_;
-  u64 far_epoch_ = 0;
+  std::vector<Relocation> relocations_;  // of the blocks that can be copied
   bool leaves_for_user_ = false;
   u64 epoch_turn_ = 0;
 };
@@ -126,7 +122,8 @@ void Jit::start_code() {
 void Jit::clear() {
   ++counts_.clears;
   blocks_.clear();
-  far_links_.clear();
+  relocations_.clear();
+  patcher_.clear();
   faults_.clear();
   observation_.clear();
   code_.clear();
@@ -191,7 +188,7 @@ Frame& Jit::prepare() {
   const CpuState& state = core_->state;
   frame.exit_link = 0;  // of a branch that led elsewhere
   check_epochs(frame);
-  cut_far_links();
+  patcher_.cut_far(core_->mmu.code_epoch(false, 1));
   frame.fs_base = state.segments[x86::kFs].base;
   frame.gs_base = state.segments[x86::kGs].base;
   frame.kernel_gs_base = state.kernel_gs_base;
@@ -239,7 +236,10 @@ bool Jit::enter_block(Frame& frame) {
   if (block == nullptr) return false;
   if (counts_.clears != clears) check_epochs(frame);
   const u64 place = std::exchange(frame.exit_link, 0);
-  if (place != 0 && counts_.clears == clears) link(place, *block);
+  if (place != 0 && counts_.clears == clears) {
+    ++counts_.links;
+    patcher_.link(place, *block, core_->mmu.code_epoch(true, 0));
+  }
   if (options_.links) frame.jumps[block->key.mode].insert(rip, code_.executable(block->entry));
   frame.entry = reinterpret_cast<u64>(code_.executable(block->direct));
   return true;
@@ -275,15 +275,36 @@ Block* Jit::find_or_translate(u64 rip, AccessMode mode, bool may_clear) {
     if (!may_clear) return nullptr;
     clear();
   }
-  return translate(key);
+  return make(key);
 }
 
-Block* Jit::translate(const BlockKey& key) {
+Block* Jit::make(const BlockKey& key) {
   CodeFrames& code_frames = core_->memory.code_frames();
   const u64 frame_number = key.physical >> kPageShift;
   const CodeFrames::UserId user = core_->mmu.code_user();
   do code_frames.mark(frame_number, user);
   while (!code_frames.is_marked_by(frame_number, user));
+  if (Block* copied = copy(key)) return copied;
+  return translate(key);
+}
+
+// Another process has run the same page at another address.
+Block* Jit::copy(const BlockKey& key) {
+  const Block* twin = blocks_.twin_of(key);
+  if (twin == nullptr) return nullptr;
+  const auto base = static_cast<u32>(code_.used());
+  const std::span<const Relocation> relocations(relocations_.data() + twin->relocations,
+                                                twin->relocation_count);
+  const std::optional<Block> block =
+      copy_block(*twin, relocations, code_.writable(twin->start), code_.writable(base), key.rip, base);
+  if (!block) return nullptr;
+  code_.commit(block->end - block->start);
+  faults_.copy(twin->start, twin->end, base - twin->start);
+  ++counts_.copies;
+  return keep(*block);
+}
+
+Block* Jit::translate(const BlockKey& key) {
   const u64 room = kPageSize - (key.physical & kPageOffsetMask);
   Translator::Source source{.key = key, .code = {core_->memory.host(GuestPhys(key.physical)), room}};
   u8 bytes[2 * ZYDIS_MAX_INSTRUCTION_LENGTH];
@@ -297,10 +318,18 @@ Block* Jit::translate(const BlockKey& key) {
   code_.commit(assembler.position());
   ++counts_.translations;
   if (block.second_frame != Block::kNoFrame) write_guard(block);
-  return &blocks_.insert(block, [&](const Block& old) {
-    write_jump(old.direct, block.direct);
-    write_jump(old.entry, block.entry);
-  });
+  if (block.is_copyable) {
+    const std::span<const Relocation> relocations = translator_.relocations();
+    block.relocations = static_cast<u32>(relocations_.size());
+    block.relocation_count = static_cast<u32>(relocations.size());
+    relocations_.insert(relocations_.end(), relocations.begin(), relocations.end());
+  }
+  return keep(block);
+}
+
+// In place of a dead block with the same key, if there is one.
+Block* Jit::keep(const Block& block) {
+  return &blocks_.insert(block, [&](const Block& old) { patcher_.replace(old, block); });
 }
 
 bool Jit::crosses_page(std::span<const u8> code) const {
@@ -348,9 +377,7 @@ bool Jit::renew_guard(const Block& block) {
 
 void Jit::write_guard(const Block& block) {
   const u64 half = block.key.rip >> 63;
-  const i32 epoch =
-      -static_cast<i32>(core_->mmu.code_epoch(half == 0, static_cast<unsigned>(half)) & kEpochBits);
-  std::memcpy(code_.writable(block.guard), &epoch, sizeof(epoch));
+  patcher_.write_guard(block, core_->mmu.code_epoch(half == 0, static_cast<unsigned>(half)));
 }
 
 void Jit::drop(Block& block) {
@@ -358,49 +385,9 @@ void Jit::drop(Block& block) {
   kill(block);
 }
 
-// The branch whose displacement is at `place` leads to the block from now on.
-void Jit::link(u64 place, const Block& block) {
-  ++counts_.links;
-  const auto branch = static_cast<u32>(place & ~kFarUserLink);
-  const bool is_user = (place & kFarUserLink) != 0;
-  const bool looks = is_user || (place & kLinkLooks) != 0;
-  if (is_user) {
-    // Before the branch: LEA's displacement, JRCXZ, JMP, an opcode.
-    const i32 epoch = -static_cast<i32>(core_->mmu.code_epoch(true, 0) & kEpochBits);
-    std::memcpy(code_.writable(branch - 9), &epoch, sizeof(epoch));
-  }
-  if ((place & kLinkIsFar) != 0) {
-    i32 unlinked;
-    std::memcpy(&unlinked, code_.writable(branch), sizeof(unlinked));
-    far_links_.push_back({branch, unlinked});
-  }
-  const auto distance = static_cast<i32>((looks ? block.entry : block.direct) - (branch + 4));
-  std::memcpy(code_.writable(branch), &distance, sizeof(distance));
-}
-
-// What addresses of the kernel's code mean has changed.
-void Jit::cut_far_links() {
-  const u64 now = core_->mmu.code_epoch(false, 1);
-  if (now == far_epoch_) return;
-  far_epoch_ = now;
-  for (const FarLink& far : far_links_) {
-    std::memcpy(code_.writable(far.branch), &far.unlinked, sizeof(far.unlinked));
-  }
-  far_links_.clear();
-}
-
-void Jit::write_jump(u32 position, u32 target) {
-  const auto distance = static_cast<i32>(target - (position + 5));
-  u8* at = code_.writable(position);
-  at[0] = 0xe9;
-  std::memcpy(at + 1, &distance, sizeof(distance));
-}
-
-// Whoever comes to the block from now on leaves to look for what took its place.
 void Jit::kill(const Block& block) {
   ++counts_.drops;
-  write_jump(block.direct, block.island);
-  write_jump(block.entry, block.island);
+  patcher_.kill(block);
 }
 
 u64 Jit::miss(Frame* frame, u64 address, u64 packed, const u8* return_address) {

@@ -156,22 +156,26 @@ void Translator::emit_far_user(u64 target) {
   assembler_->bytes({0xeb, 5});  // over the branch
   assembler_->bind_short(is_current);
   const u32 branch = assembler_->jump();
+  relocate(Relocation::Kind::kEpoch, branch - 9);
+  relocate(Relocation::Kind::kBranch, branch, assembler_->position());
   assembler_->bind(branch);
-  assembler_->set(kAddress, target);
-  assembler_->set(kTest, (base_ + branch) | kFarUserLink);
-  assembler_->jump_to(thunks_.far_user);
+  set_address(kAddress, target);
+  set_place(kTest, (base_ + branch) | kFarUserLink);
+  jump_out(thunks_.far_user);
 }
 
 // To another page: what its address means depends on the address space, so the jump cache decides.
 void Translator::emit_look_for(u64 target, AccessMode mode) {
   if (mode == kUser && options_.links) return emit_far_user(target);
+  // The place in the jump cache depends on the address.
+  is_copyable_ = false;
   const auto entry = static_cast<i32>(JumpCache::index(target) * 8);
   assembler_->set(kAddress, target);
-  if (!options_.links) return assembler_->jump_to(thunks_.leave_to_look);
+  if (!options_.links) return jump_out(thunks_.leave_to_look);
   assembler_->load(kTest, {.base = kFrameRegister, .displacement = jump_offset(mode, false) + entry});
   assembler_->lea(kTest, {.base = kTest, .index = kAddress});
   const u32 hit = assembler_->jump_if_zero();
-  assembler_->jump_to(thunks_.leave_to_look);
+  jump_out(thunks_.leave_to_look);
   assembler_->bind_short(hit);
   assembler_->jump_memory({.base = kFrameRegister, .displacement = jump_offset(mode, true) + entry});
 }

@@ -28,7 +28,10 @@ void Translator::emit_lea_of(const Item& item, const ZydisDecodedOperand& operan
   const bool is_short = item.decoded.instruction.address_width == 32;
   if (mem.base == ZYDIS_REGISTER_RIP || mem.base == ZYDIS_REGISTER_EIP) {
     const u64 address = item.next() + static_cast<u64>(mem.disp.value);
-    assembler_->set(to, is_short || !is_wide ? address & 0xffffffff : address);
+    if (is_short || !is_wide)
+      set_address_low(to, address);
+    else
+      set_address(to, address);
     return;
   }
   Memory address{.displacement = static_cast<i32>(mem.disp.value)};

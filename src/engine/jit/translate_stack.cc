@@ -100,8 +100,9 @@ void Translator::store_return(const Item& item, const Memory& place) {
   if (is_sign_extended(item.next())) {
     assembler_->op(true, {0xc7}, 0, place);
     assembler_->word32(static_cast<u32>(item.next()));
+    relocate(Relocation::Kind::kAddressSigned, assembler_->position() - 4);
   } else {
-    assembler_->set(kTest, item.next());
+    set_address(kTest, item.next());
     assembler_->store(place, kTest);
   }
 }

@@ -124,7 +124,7 @@ void Translator::emit_look_in(AccessMode mode) {
       {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(mode, false)});
   assembler_->lea(kTest, {.base = kTest, .index = kAddress});
   const u32 hit = assembler_->jump_if_zero();
-  assembler_->jump_to(thunks_.leave_to_look);
+  jump_out(thunks_.leave_to_look);
   assembler_->bind_short(hit);
   assembler_->jump_memory(
       {.base = kFrameRegister, .index = kAddend, .scale = 3, .displacement = jump_offset(mode, true)});
@@ -134,7 +134,7 @@ void Translator::emit_look_in(AccessMode mode) {
 void Translator::emit_system_call(const Item& item) {
   require_zero(item, offsetof(Frame, syscall_closed));
   emit_flags_image(x86::kR11);
-  assembler_->set(kGuestRcx, item.next());
+  set_address(kGuestRcx, item.next());
   emit_segments(0);
   assembler_->load(kAddress, kOtherFlags);
   assembler_->op(true, {0x23}, kAddress, in_frame(offsetof(Frame, kept_by_syscall)));  // and
@@ -172,7 +172,7 @@ void Translator::emit_system_return(const Item& item) {
 
 void Translator::emit_read_tsc(const Item& item) {
   if (key_.mode == kUser) require_zero(item, offsetof(Frame, tsc_closed));
-  assembler_->call_to(thunks_.tsc);
+  call_out(thunks_.tsc);
   assembler_->op(false, {0x89}, kTest, x86::kRax);
   assembler_->vex({3, 3, 1, 0, 0xf0}, x86::kRdx, 0, kTest);  // rorx
   assembler_->byte(32);

@@ -75,11 +75,14 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   next_mode_ = key_.mode;
   detours_.clear();
   fault_places_.clear();
+  relocations_.clear();
+  is_copyable_ = key_.mode == kUser && options_.links && options_.map == nullptr;
   const bool crosses = source.second_frame != Block::kNoFrame;
   decode(source.code, crosses ? 1 : options_.instructions);
   Block block{.key = key_, .bytes = static_cast<u32>(end_rip_ - key_.rip)};
   block.instructions = static_cast<u32>(item_count_);
   block.second_frame = source.second_frame;
+  block.start = base;
   emit_head(block);
   if (crosses) emit_guard(block);
   if (options_.counts) charge();
@@ -102,7 +105,36 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   if (is_open) go_to(end_rip_, polls ? end_rip_ : end_rip_ - 1);
   emit_detours();
   block.end = position();
+  block.is_copyable = is_copyable_ && !crosses;
   return block;
+}
+
+void Translator::set_address(Host to, u64 address) {
+  assembler_->set(to, address);
+  const Relocation::Kind kind = address_kind(address);
+  relocate(kind, assembler_->position() - (kind == Relocation::Kind::kAddress ? 8 : 4));
+}
+
+void Translator::set_address_low(Host to, u64 address) {
+  assembler_->set(to, address & 0xffffffff);
+  relocate(Relocation::Kind::kAddressLow, assembler_->position() - 4);
+}
+
+// `place`: a position in the code memory, with flags above it.
+void Translator::set_place(Host to, u64 place) {
+  assembler_->set(to, place);
+  const bool is_whole = Assembler::immediate_of(place) == Assembler::Immediate::kWhole;
+  relocate(Relocation::Kind::kPlace, assembler_->position() - (is_whole ? 8 : 4));
+}
+
+void Translator::jump_out(const u8* thunk) {
+  assembler_->jump_to(thunk);
+  relocate(Relocation::Kind::kOutside, assembler_->position() - 4);
+}
+
+void Translator::call_out(const u8* thunk) {
+  assembler_->call_to(thunk);
+  relocate(Relocation::Kind::kOutside, assembler_->position() - 4);
 }
 
 // Where the block leaves when attention is wanted, or its vector registers are not there; both are near
@@ -117,13 +149,13 @@ void Translator::emit_head(Block& block) {
   for (unsigned kind = 0; kind < 2; ++kind) {
     if ((vectors >> kind & 1) == 0) continue;
     load[kind] = assembler_->position();
-    assembler_->set(kAddress, key_.rip);
-    assembler_->call_to(thunks_.load_vectors[kind]);
+    set_address(kAddress, key_.rip);
+    call_out(thunks_.load_vectors[kind]);
     back[kind] = assembler_->jump();
   }
   island_ = assembler_->position();
-  assembler_->set(kAddress, key_.rip);
-  assembler_->jump_to(thunks_.leave_to_look);
+  set_address(kAddress, key_.rip);
+  jump_out(thunks_.leave_to_look);
   entry_ = assembler_->position();
   assembler_->load(kTest, in_frame(offsetof(Frame, go)));
   assembler_->jump_if_zero_to(island_);
@@ -230,8 +262,8 @@ void Translator::give_back(u64 rip) {
 void Translator::interpret_from(u64 rip) {
   is_interpreted_ = true;
   if (options_.counts) give_back(rip);
-  assembler_->set(kAddress, rip);
-  assembler_->jump_to(thunks_.leave_to_interpret);
+  set_address(kAddress, rip);
+  jump_out(thunks_.leave_to_interpret);
 }
 
 void Translator::emit_detours() {
@@ -242,30 +274,31 @@ void Translator::emit_detours() {
       case Aside::kMiss:
         assembler_->move(kAddress, detour.address);
         assembler_->set(kTest, detour.detail);
-        assembler_->call_to(thunks_.miss);
+        call_out(thunks_.miss);
         assembler_->jump_to(assembler_->at(detour.retry));
         break;
       case Aside::kFind:
         assembler_->set(kTest, detour.detail);
-        assembler_->call_to(thunks_.find);
+        call_out(thunks_.find);
         assembler_->jump_to(assembler_->at(detour.retry));
         break;
       case Aside::kInterpret:
         interpret_from(detour.rip);
         break;
       case Aside::kLink:
-        assembler_->set(kAddress, (base_ + detour.branch) | detour.link);
+        relocate(Relocation::Kind::kBranch, detour.branch, assembler_->position());
+        set_place(kAddress, (base_ + detour.branch) | detour.link);
         assembler_->store(in_frame(offsetof(Frame, exit_link)), kAddress);
-        assembler_->set(kAddress, detour.rip);
-        assembler_->jump_to(thunks_.leave_to_look);
+        set_address(kAddress, detour.rip);
+        jump_out(thunks_.leave_to_look);
         break;
       case Aside::kLook:
         emit_look_for(detour.rip, key_.mode);
         break;
       case Aside::kBudget:
         give_back(key_.rip);
-        assembler_->set(kAddress, key_.rip);
-        assembler_->jump_to(thunks_.leave_for_budget);
+        set_address(kAddress, key_.rip);
+        jump_out(thunks_.leave_for_budget);
         break;
     }
   }

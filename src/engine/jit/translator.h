@@ -9,6 +9,7 @@
 #include "engine/jit/classify.h"
 #include "engine/jit/fault_sites.h"
 #include "engine/jit/profile_map.h"
+#include "engine/jit/relocation.h"
 #include "engine/jit/thunks.h"
 
 namespace doppel::jit {
@@ -47,6 +48,8 @@ class Translator {
     u64 second_frame = Block::kNoFrame;
   };
   Block translate(const Source& source, Assembler& assembler, u32 base);
+  // Of the block made last; without meaning unless it is copyable.
+  std::span<const Relocation> relocations() const { return relocations_; }
 
  private:
   // A place out of the way, emitted behind the block.
@@ -82,6 +85,15 @@ class Translator {
     if (options_.map != nullptr) [[unlikely]]
       options_.map->add({rip, position(), key_.mode, is_aside});
   }
+  // What depends on where code lies.
+  void relocate(Relocation::Kind kind, u32 at, u32 target = 0) {
+    relocations_.push_back({kind, static_cast<u16>(at), static_cast<u16>(target)});
+  }
+  void set_address(Host to, u64 address);
+  void set_address_low(Host to, u64 address);
+  void set_place(Host to, u64 place);
+  void jump_out(const u8* thunk);
+  void call_out(const u8* thunk);
   u32 position() const { return assembler_->position() + base_; }
 
   // translate_memory.cc: addresses and accesses.
@@ -174,6 +186,8 @@ class Translator {
   unsigned item_count_ = 0;
   u64 end_rip_ = 0;
   std::vector<Detour> detours_;
+  std::vector<Relocation> relocations_;
+  bool is_copyable_ = false;
   struct Fault {
     u32 position;
     u64 rip;
