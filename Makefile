@@ -51,7 +51,7 @@ bench-io: build guest  ## disk and network throughput beside QEMU
 
 bench-boot: build guest debian  ## how long guests take to boot, and what a second CPU is worth
 	@tools/install-deps bench
-	@bench/boot
+	@bench/boot --engine interp jit --warm
 	@echo && bench/smp
 
 fuzz: deps  ## every fuzz target for FUZZ_SECONDS

@@ -162,6 +162,8 @@ CLI::App* add_run_command(CLI::App& app, RunOptions& options) {
   run->add_option("--engine", options.engine, "auto, interp, jit or kvm");
   run->add_option("--direct", options.direct,
                   "Untranslated user code with engine jit: auto (where it pays), off, or always");
+  run->add_option("--jit-cache", options.machine.translation_cache,
+                  "Keep translations in this file, and begin with those of earlier machines");
   run->add_option("--check-engine", options.check_engine,
                   "interp: let the interpreter do every block of translated code again, and compare");
   run->add_option("--switch-every", options.switch_every,

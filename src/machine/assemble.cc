@@ -9,6 +9,7 @@
 #include "engine/direct/direct_code.h"
 #include "engine/interp/interpreter.h"
 #include "engine/jit/jit.h"
+#include "engine/jit/translation_store.h"
 #include "engine/kvm/kvm_vcpu.h"
 #include "engine/lockstep/checked_code.h"
 #include "machine/machine.h"
@@ -205,6 +206,7 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
     const bool counts = config_.clock == ClockSource::kInstructions || config_.counts_instructions;
     std::unique_ptr<TranslatedCode> translated =
         TRY(create_translator({.features = cpuid_.features(),
+                               .store = translations_,
                                .counts_instructions = counts,
                                .keeps_map = observation_->profiler() != nullptr,
                                .observers = observation_->translation_observers()}));
@@ -231,14 +233,16 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
                                       std::array{std::move(interpreter), std::move(jit), std::move(kvm)});
 }
 
+bool Machine::may_translate() const {
+  return engines_.first == Engine::kJit || (config_.is_switchable && engines_.has_translator);
+}
+
 // Before the machine grows. A host that does not allow it is no error.
 void Machine::make_stub_factory() {
-  const bool may_translate =
-      engines_.first == Engine::kJit || (config_.is_switchable && engines_.has_translator);
   const bool counts = config_.clock == ClockSource::kInstructions || config_.counts_instructions;
   // The profiler sees translated code only.
   const bool is_profiled = observation_->profiler() != nullptr;
-  if (!may_translate || counts || is_profiled || config_.direct == DirectUse::kOff) return;
+  if (!may_translate() || counts || is_profiled || config_.direct == DirectUse::kOff) return;
   Result<std::unique_ptr<direct::StubFactory>> factory = direct::StubFactory::create(*memory_);
   if (factory) {
     stub_factory_ = std::move(*factory);
@@ -252,6 +256,9 @@ Result<void> Machine::make_vcpus() {
   if (engines_.kvm) kvm_ = TRY(kvm::KvmVm::create(std::move(*engines_.kvm), *memory_, engines_.tsc_hz));
   engine_ = engines_.first;
   make_stub_factory();
+  if (!config_.translation_cache.empty() && may_translate()) {
+    translations_ = TRY(TranslationStore::open(config_.translation_cache));
+  }
   for (unsigned i = 0; i < vcpus_.count(); ++i) {
     MachineCpu& cpu = vcpus_.cpu(i);
     std::unique_ptr<EngineVcpu> vcpu = make_vcpu(cpu, i);

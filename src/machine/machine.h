@@ -38,6 +38,7 @@
 namespace doppel {
 
 class TranslatedCode;
+class TranslationStore;
 
 enum class ClockSource : u8 {
   kHost,          // the host's monotonic clock
@@ -55,6 +56,7 @@ struct MachineConfig {
   DirectUse direct = DirectUse::kAuto;
   bool counts_instructions = false;        // for run()'s limit; KVM does not count
   bool checks_translator = false;          // against the interpreter, block by block
+  std::string translation_cache = {};      // the TranslationStore's file; empty: none
   bool is_switchable = false;              // every engine may be asked for while the machine runs
   std::vector<DeviceOption> devices = {};  // in the order in which they are plugged in
   ObservationConfig observation = {};
@@ -146,6 +148,7 @@ class Machine final : private MachineControl {
   Result<void> load();
   AcpiConfig acpi_config() const;
   void request_stop(StopReason reason, int status) override;
+  bool may_translate() const;
   void make_stub_factory();
   Result<void> make_vcpus();
   std::unique_ptr<EngineVcpu> make_vcpu(MachineCpu& cpu, u32 apic_id);
@@ -172,6 +175,7 @@ class Machine final : private MachineControl {
   std::unique_ptr<kvm::KvmVm> kvm_;  // outlives the vCPUs
   std::unique_ptr<direct::StubFactory>
       stub_factory_;  // where the host allows direct execution; outlives the vCPUs
+  std::shared_ptr<TranslationStore> translations_;  // null: none are kept
   std::unique_ptr<EngineObservation> observation_;
   std::atomic<Engine> engine_ = Engine::kInterp;
   VcpuSet vcpus_;

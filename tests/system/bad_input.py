@@ -99,6 +99,8 @@ ARGUMENTS = {
     "dump_in_no_folder": ("--jit-dump", "/nonexistent/dump"),
     "dump_with_bad_address": ("--jit-dump", "/tmp/doppel-bad-dump,rip=here"),
     "dump_with_unknown_key": ("--jit-dump", "/tmp/doppel-bad-dump,colour=red"),
+    "translation_cache_in_no_folder": ("--engine", "jit", "--jit-cache", "/nonexistent/cache"),
+    "translation_cache_is_a_folder": ("--engine", "jit", "--jit-cache", "/"),
     "profile_in_no_folder": ("--profile", "/nonexistent/profile"),
     "symbols_are_missing": ("--profile-symbols", "/nonexistent/System.map"),
     "symbols_are_a_kernel": ("--profile-symbols", f"{GUEST}/vmlinuz"),

@@ -14,6 +14,12 @@ Block* BlockCache::find(const BlockKey& key) const {
   return nullptr;
 }
 
+void BlockCache::keep_relocations(Block& block, std::span<const Relocation> relocations) {
+  block.relocations = static_cast<u32>(relocations_.size());
+  block.relocation_count = static_cast<u32>(relocations.size());
+  relocations_.insert(relocations_.end(), relocations.begin(), relocations.end());
+}
+
 const Block* BlockCache::twin_of(const BlockKey& key) const {
   const Block* block = newest_[place_of(key)];
   const bool is_twin = block != nullptr && !block->is_dead && block->key.physical == key.physical &&
@@ -57,6 +63,7 @@ void BlockCache::clear() {
   std::ranges::fill(buckets_, nullptr);
   std::ranges::fill(newest_, nullptr);
   frames_.clear();
+  relocations_.clear();
   blocks_.clear();
 }
 

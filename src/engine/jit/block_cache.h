@@ -2,12 +2,31 @@
 #pragma once
 
 #include <deque>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "cpu/tlb.h"
 
 namespace doppel::jit {
+
+// A place in a block's code that depends on where the block, or its guest code, lies.
+struct Relocation {
+  enum class Kind : u8 {
+    kAddress,        // 8 bytes, a guest address
+    kAddressZero,    // 4 bytes of one, zero-extended
+    kAddressSigned,  // 4 bytes of one, sign-extended
+    kAddressLow,     // the low 4 bytes of one
+    kOutside,        // displacement of a branch out of the block
+    kPlace,          // 4 bytes: a position in the code memory
+    kBranch,         // displacement of a branch that gets linked; unlinked it leads to `target`
+    kEpoch,          // displacement that holds the epoch of a link
+    kFault,          // no place: the instruction here goes on at `target` when it faults
+  };
+  Kind kind;
+  u16 at;  // both from the block's first byte
+  u16 target = 0;
+};
 
 // RIP is part of the key because blocks contain addresses; the physical address, because what RIP means
 // changes.
@@ -40,7 +59,7 @@ struct alignas(64) Block {
   u32 bytes = 0;  // of guest code
   u32 instructions = 0;
   u32 executed = 0;     // of them, before one that is always the interpreter's
-  u32 relocations = 0;  // the first one's index
+  u32 relocations = 0;  // the first one's index in the cache
   u32 relocation_count = 0;
   Block* next_in_frame = nullptr;
   Block* next_in_second_frame = nullptr;
@@ -55,6 +74,11 @@ class BlockCache {
   template <class F>
   Block& insert(const Block& block, F on_replace);
   void clear();
+  // Of a copyable block; copies of it have the same.
+  void keep_relocations(Block& block, std::span<const Relocation> relocations);
+  std::span<const Relocation> relocations_of(const Block& block) const {
+    return {relocations_.data() + block.relocations, block.relocation_count};
+  }
   // A living block with the same guest code at whatever RIP; nullptr when none is known.
   const Block* twin_of(const BlockKey& key) const;
 
@@ -93,6 +117,7 @@ class BlockCache {
   std::vector<Block*> buckets_ = std::vector<Block*>(kBuckets);
   std::vector<Block*> newest_ = std::vector<Block*>(kPlaces);  // copyable ones, by place
   std::unordered_map<u64, FrameBlocks> frames_;
+  std::vector<Relocation> relocations_;
 };
 
 template <class F>

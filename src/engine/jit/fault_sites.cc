@@ -68,14 +68,6 @@ FaultSites::~FaultSites() {
   }
 }
 
-void FaultSites::copy(u32 start, u32 end, u32 shift) {
-  auto first =
-      static_cast<std::size_t>(std::ranges::lower_bound(sites_, start, {}, &Site::position) - sites_.begin());
-  for (; first < sites_.size() && sites_[first].position < end; ++first) {
-    add(sites_[first].position + shift, sites_[first].exit + shift);
-  }
-}
-
 const u8* FaultSites::exit_of(const u8* instruction) const {
   if (instruction < code_ || instruction >= code_ + size_) return nullptr;
   const auto position = static_cast<u32>(instruction - code_);

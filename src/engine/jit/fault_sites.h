@@ -23,8 +23,6 @@ class FaultSites {
   // The instruction at `position` continues at `exit` when it faults. Positions only grow until clear().
   void add(u32 position, u32 exit) { sites_.push_back({position, exit}); }
   void clear() { sites_.clear(); }
-  // The code from `start` to `end` was copied `shift` bytes further.
-  void copy(u32 start, u32 end, u32 shift);
 
   // Where the thread goes on, nullptr: not a fault of translated code.
   const u8* exit_of(const u8* instruction) const;

@@ -12,6 +12,7 @@
 #include "engine/jit/gates.h"
 #include "engine/jit/profile_hooks.h"
 #include "engine/jit/statistics.h"
+#include "engine/jit/translation_store.h"
 #include "engine/jit/translator.h"
 
 namespace doppel::jit {
@@ -25,12 +26,15 @@ class Jit final : public TranslatedCode {
       : options_{.features = config.features,
                  .counts = config.counts_instructions,
                  .links = config.links_blocks,
+                 .keeps = config.store != nullptr,
                  .instructions = config.block_instructions},
         code_(std::move(code)),
         faults_(code_.executable(0), static_cast<u32>(code_.size())),
-        observation_(code_, config.features, config.keeps_map, config.observers) {
+        observation_(code_, config.features, config.keeps_map, config.observers),
+        store_(config.store) {
     options_.map = observation_.map();
     start_code();
+    variant_ = variant_of(options_, thunks_, code_.executable(0));
   }
 
   void attach(Core& core, const std::atomic<i64>& attention, const std::atomic<bool>& pending) override {
@@ -81,8 +85,12 @@ class Jit final : public TranslatedCode {
   Block* find_or_translate(u64 rip, AccessMode mode, bool may_clear);
   bool is_full() const { return code_.size() - code_.used() < kLargestBlock; }
   Block* make(const BlockKey& key);
-  Block* copy(const BlockKey& key);
-  Block* translate(const BlockKey& key);
+  Block* copy_twin(const BlockKey& key);
+  Block* reuse(const BlockKey& key, std::span<const u8> page);
+  Block* copy(const Block& original, std::span<const Relocation> relocations, const u8* from,
+              const BlockKey& key);
+  void store(const Block& block, std::span<const u8> page);
+  Block* translate(const BlockKey& key, std::span<const u8> page);
   Block* keep(const Block& block);
   bool crosses_page(std::span<const u8> code) const;
   u64 frame_behind(const BlockKey& key) const;
@@ -106,7 +114,8 @@ class Jit final : public TranslatedCode {
   const std::atomic<bool>* pending_ = nullptr;
   std::array<std::atomic<Frame*>, kMaxFrames> frames_ = {};
   Statistics counts_;
-  std::vector<Relocation> relocations_;  // of the blocks that can be copied
+  std::shared_ptr<TranslationStore> store_;
+  u64 variant_ = 0;  // of translations in the store
   bool leaves_for_user_ = false;
   u64 epoch_turn_ = 0;
 };
@@ -122,7 +131,6 @@ void Jit::start_code() {
 void Jit::clear() {
   ++counts_.clears;
   blocks_.clear();
-  relocations_.clear();
   patcher_.clear();
   faults_.clear();
   observation_.clear();
@@ -284,29 +292,61 @@ Block* Jit::make(const BlockKey& key) {
   const CodeFrames::UserId user = core_->mmu.code_user();
   do code_frames.mark(frame_number, user);
   while (!code_frames.is_marked_by(frame_number, user));
-  if (Block* copied = copy(key)) return copied;
-  return translate(key);
+  const u64 room = kPageSize - (key.physical & kPageOffsetMask);
+  const std::span<const u8> page(core_->memory.host(GuestPhys(key.physical)), room);
+  if (Block* copied = copy_twin(key)) return copied;
+  if (Block* stored = reuse(key, page)) return stored;
+  return translate(key, page);
 }
 
 // Another process has run the same page at another address.
-Block* Jit::copy(const BlockKey& key) {
+Block* Jit::copy_twin(const BlockKey& key) {
   const Block* twin = blocks_.twin_of(key);
   if (twin == nullptr) return nullptr;
-  const auto base = static_cast<u32>(code_.used());
-  const std::span<const Relocation> relocations(relocations_.data() + twin->relocations,
-                                                twin->relocation_count);
-  const std::optional<Block> block =
-      copy_block(*twin, relocations, code_.writable(twin->start), code_.writable(base), key.rip, base);
-  if (!block) return nullptr;
-  code_.commit(block->end - block->start);
-  faults_.copy(twin->start, twin->end, base - twin->start);
+  Block* block = copy(*twin, blocks_.relocations_of(*twin), code_.writable(twin->start), key);
+  if (block == nullptr) return nullptr;
   ++counts_.copies;
+  return block;
+}
+
+// A machine before this one has run the same code.
+Block* Jit::reuse(const BlockKey& key, std::span<const u8> page) {
+  if (store_ == nullptr || options_.map != nullptr) return nullptr;
+  const std::optional<TranslationStore::Stored> stored = store_->find(variant_, key, page);
+  if (!stored) return nullptr;
+  Block* block = copy(stored->block, stored->relocations, stored->code.data(), key);
+  if (block == nullptr) return nullptr;
+  blocks_.keep_relocations(*block, stored->relocations);
+  ++counts_.reused;
+  return block;
+}
+
+Block* Jit::copy(const Block& original, std::span<const Relocation> relocations, const u8* from,
+                 const BlockKey& key) {
+  const auto base = static_cast<u32>(code_.used());
+  std::optional<Block> block = copy_block(original, relocations, from, code_.writable(base), key.rip, base);
+  if (!block) return nullptr;
+  block->key = key;
+  code_.commit(block->end - block->start);
+  for (const Relocation& relocation : relocations) {
+    if (relocation.kind == Relocation::Kind::kFault)
+      faults_.add(base + relocation.at, base + relocation.target);
+  }
   return keep(*block);
 }
 
-Block* Jit::translate(const BlockKey& key) {
-  const u64 room = kPageSize - (key.physical & kPageOffsetMask);
-  Translator::Source source{.key = key, .code = {core_->memory.host(GuestPhys(key.physical)), room}};
+// For machines after this one.
+void Jit::store(const Block& block, std::span<const u8> page) {
+  const std::span<const Relocation> relocations = translator_.relocations();
+  std::vector<u8> code(block.end - block.start);
+  const std::optional<Block> moved =
+      copy_block(block, relocations, code_.writable(block.start), code.data(), block.key.rip, 0);
+  if (moved) store_->add(variant_, {.block = *moved, .relocations = relocations, .code = code}, page);
+}
+
+Block* Jit::translate(const BlockKey& key, std::span<const u8> page) {
+  const u64 room = page.size();
+  Translator::Source source{.key = key, .code = page};
   u8 bytes[2 * ZYDIS_MAX_INSTRUCTION_LENGTH];
   if (room < ZYDIS_MAX_INSTRUCTION_LENGTH && crosses_page(source.code)) add_next_page(source, bytes);
   const auto base = static_cast<u32>(code_.used());
@@ -319,10 +359,8 @@ Block* Jit::translate(const BlockKey& key) {
   ++counts_.translations;
   if (block.second_frame != Block::kNoFrame) write_guard(block);
   if (block.is_copyable) {
-    const std::span<const Relocation> relocations = translator_.relocations();
-    block.relocations = static_cast<u32>(relocations_.size());
-    block.relocation_count = static_cast<u32>(relocations.size());
-    relocations_.insert(relocations_.end(), relocations.begin(), relocations.end());
+    blocks_.keep_relocations(block, translator_.relocations());
+    if (store_ != nullptr) store(block, page);
   }
   return keep(block);
 }

@@ -10,9 +10,12 @@
 
 namespace doppel {
 
+class TranslationStore;
+
 struct TranslatorConfig {
   x86::FeatureSet features;  // that the guest's CPUID offers
   u64 cache_bytes = 32 * kMiB;
+  std::shared_ptr<TranslationStore> store = nullptr;  // translations to reuse, and to add to
   bool counts_instructions = false;
   // For tests: short blocks, and none that leads to the next by itself.
   unsigned block_instructions = 64;

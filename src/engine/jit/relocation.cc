@@ -76,6 +76,8 @@ std::optional<Block> copy_block(const Block& block, std::span<const Relocation> 
       case Relocation::Kind::kEpoch:
         store<i32>(at, -static_cast<i32>(kEpochBits));
         break;
+      case Relocation::Kind::kFault:
+        break;
       default:
         if (!move_address(at, relocation.kind, distance)) return std::nullopt;
     }

@@ -1,4 +1,4 @@
-// Relocation: a place in a block's code that depends on where the block, or its guest code, lies.
+// Copying blocks to where they, or their guest code, lie elsewhere.
 #pragma once
 
 #include <optional>
@@ -8,22 +8,6 @@
 #include "engine/jit/block_cache.h"
 
 namespace doppel::jit {
-
-struct Relocation {
-  enum class Kind : u8 {
-    kAddress,        // 8 bytes, a guest address
-    kAddressZero,    // 4 bytes of one, zero-extended
-    kAddressSigned,  // 4 bytes of one, sign-extended
-    kAddressLow,     // the low 4 bytes of one
-    kOutside,        // displacement of a branch out of the block
-    kPlace,          // 4 bytes: a position in the code memory
-    kBranch,         // displacement of a branch that gets linked; unlinked it leads to `target`
-    kEpoch,          // displacement that holds the epoch of a link
-  };
-  Kind kind;
-  u16 at;  // both from the block's first byte
-  u16 target = 0;
-};
 
 // How Assembler::set() encodes a guest address.
 Relocation::Kind address_kind(u64 address);

@@ -116,9 +116,12 @@ TEST(Relocation, AddressesOfOtherLengthsAreNotCopied) {
   EXPECT_EQ(compare_all({0x7fff'f7c3'5000, 0x40'0000, false}, false), 0u);
 }
 
-TEST(Relocation, KernelCodeAndInstructionsOnTwoPagesAreNotCopyable) {
+TEST(Relocation, KernelCodeIsCopyableForWhoKeepsItAndInstructionsOnTwoPagesNever) {
   Workshop shop({.features = x86::host_features()});
+  Workshop keeper({.features = x86::host_features(), .keeps = true});
   const u8 code[] = {0x90, 0xc3};
+  EXPECT_TRUE(
+      keeper.translate({.key = {0xffffffff81000000, 0x1000, kSupervisor}, .code = code}, kFirst).is_copyable);
   EXPECT_FALSE(
       shop.translate({.key = {0xffffffff81000000, 0x1000, kSupervisor}, .code = code}, kFirst).is_copyable);
   EXPECT_FALSE(shop.translate({.key = {0x400fff, 0x1fff, kUser}, .code = code, .second_frame = 7}, kFirst)

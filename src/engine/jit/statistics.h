@@ -19,12 +19,13 @@ struct Statistics {
   u64 clears = 0;
   u64 translations = 0;
   u64 copies = 0;  // of blocks, for other addresses
+  u64 reused = 0;  // from the translation cache
 
   std::vector<std::pair<std::string_view, u64>> list(u64 code_bytes) const {
-    return {{"jit_entries", entries},      {"jit_interpreted", interpreted},   {"jit_links", links},
-            {"jit_tlb_misses", misses},    {"jit_jump_misses", finds},         {"jit_blocks_dropped", drops},
-            {"jit_cache_clears", clears},  {"jit_translations", translations}, {"jit_copies", copies},
-            {"jit_code_bytes", code_bytes}};
+    return {{"jit_entries", entries},     {"jit_interpreted", interpreted},   {"jit_links", links},
+            {"jit_tlb_misses", misses},   {"jit_jump_misses", finds},         {"jit_blocks_dropped", drops},
+            {"jit_cache_clears", clears}, {"jit_translations", translations}, {"jit_copies", copies},
+            {"jit_reused", reused},       {"jit_code_bytes", code_bytes}};
   }
 };
 

@@ -76,7 +76,8 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   detours_.clear();
   fault_places_.clear();
   relocations_.clear();
-  is_copyable_ = key_.mode == kUser && options_.links && options_.map == nullptr;
+  // Nobody asks for the kernel's code at another address, but for who keeps it.
+  is_copyable_ = (key_.mode == kUser || options_.keeps) && options_.links && options_.map == nullptr;
   const bool crosses = source.second_frame != Block::kNoFrame;
   decode(source.code, crosses ? 1 : options_.instructions);
   Block block{.key = key_, .bytes = static_cast<u32>(end_rip_ - key_.rip)};
@@ -304,6 +305,7 @@ void Translator::emit_detours() {
   }
   for (const Fault& fault : fault_places_) {
     faults_.add(fault.position + base_, position());
+    relocate(Relocation::Kind::kFault, fault.position, assembler_->position());
     mark(fault.rip, true);
     interpret_from(fault.rip);
   }

@@ -23,6 +23,7 @@ struct TranslationOptions {
   x86::FeatureSet features;  // what the guest's CPUID offers
   bool counts = false;       // charge Frame::budget
   bool links = true;         // branches lead to other blocks
+  bool keeps = false;        // all blocks that can be copied are
   unsigned instructions = 64;
   CodeMap* map = nullptr;  // gets a mark for each instruction
 };
