@@ -182,6 +182,63 @@ Classified classify_plain(const Decoded& decoded) {
   return {};
 }
 
+// The interpreter's: they load or store everything, or clear the pointers.
+bool is_x87_image(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_FLDENV:
+    case ZYDIS_MNEMONIC_FNINIT:
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_FRSTOR:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Control instructions leave the pointers alone. SDM 1 8.1.8.
+bool keeps_x87_pointer(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_FDISI8087_NOP:
+    case ZYDIS_MNEMONIC_FENI8087_NOP:
+    case ZYDIS_MNEMONIC_FNCLEX:
+    case ZYDIS_MNEMONIC_FNSTCW:
+    case ZYDIS_MNEMONIC_FNSTSW:
+    case ZYDIS_MNEMONIC_FSETPM287_NOP:
+    case ZYDIS_MNEMONIC_FWAIT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Operands of x87 and MMX instructions: their own registers, and what plain ones have.
+bool has_x87_operands(const Decoded& decoded) {
+  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = decoded.operand(i);
+    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY &&
+        (operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM || operand.mem.type != ZYDIS_MEMOP_TYPE_MEM)) {
+      return false;
+    }
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    const ZydisRegisterClass kind = ZydisRegisterGetClass(operand.reg.value);
+    if (kind == ZYDIS_REGCLASS_XMM || kind == ZYDIS_REGCLASS_YMM) return false;
+  }
+  return true;
+}
+
+Classified classify_x87(const Decoded& decoded) {
+  const Instruction& instruction = decoded.instruction;
+  if (instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY || !has_x87_operands(decoded)) return {};
+  if (instruction.meta.isa_ext == ZYDIS_ISA_EXT_MMX) return {.kind = Kind::kPlain, .vectors = Vectors::kX87};
+  if (is_x87_image(instruction.mnemonic)) return {};
+  if (instruction.mnemonic == ZYDIS_MNEMONIC_FLDCW)
+    return {.kind = Kind::kLoadX87Control, .vectors = Vectors::kX87};
+  return {.kind = Kind::kPlain,
+          .vectors = Vectors::kX87,
+          .sets_pointer = !keeps_x87_pointer(instruction.mnemonic)};
+}
+
 // Near branches of 64-bit code; AMD's with an operand-size prefix differ and are rare.
 Kind classify_branch(const Decoded& decoded) {
   const Instruction& instruction = decoded.instruction;
@@ -307,6 +364,8 @@ Classified classify(const Decoded& decoded, const x86::FeatureSet& features) {
     default:
       break;
   }
+  if (instruction.meta.isa_ext == ZYDIS_ISA_EXT_X87 || instruction.meta.isa_ext == ZYDIS_ISA_EXT_MMX)
+    return classify_x87(decoded);
   if (instruction.mnemonic == ZYDIS_MNEMONIC_LEAVE) return {.kind = classify_stack(decoded)};
   if (instruction.mnemonic == ZYDIS_MNEMONIC_LEA) return {.kind = Kind::kLea};
   return classify_plain(decoded);

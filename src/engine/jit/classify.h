@@ -27,18 +27,20 @@ enum class Kind : u8 {
   kSystemCall,    // SYSCALL
   kSystemReturn,  // SYSRET
   kReadTsc,
-  kReadBase,     // RDFSBASE, RDGSBASE
-  kReadControl,  // MOV from CR2, CR3
+  kReadBase,        // RDFSBASE, RDGSBASE
+  kReadControl,     // MOV from CR2, CR3
+  kLoadX87Control,  // FLDCW
   kSerialize,
 };
 
-// Which vector state an instruction needs: index of Frame::vectors.
-enum class Vectors : u8 { kNone = 0xff, kSse = 0, kAvx = 1 };
+// Which vector or x87 state an instruction needs: index of Frame::vectors.
+enum class Vectors : u8 { kNone = 0xff, kSse = 0, kAvx = 1, kX87 = 2 };
 
 struct Classified {
   Kind kind = Kind::kInterpret;
   Vectors vectors = Vectors::kNone;
-  bool may_fault = false;  // in the host, beside its memory operand's translation
+  bool may_fault = false;     // in the host, beside its memory operand's translation
+  bool sets_pointer = false;  // of the last x87 instruction
 };
 
 // `features`: what the guest's CPUID offers.

@@ -87,9 +87,30 @@ TEST(Classify, VectorsWithHiddenMemoryAreInterpreted) {
   EXPECT_EQ(kind({0x0f, 0xae, 0x10}), Kind::kInterpret);                    // ldmxcsr
 }
 
-TEST(Classify, X87AndMmxAreInterpreted) {
-  EXPECT_EQ(kind({0xd9, 0xc0}), Kind::kInterpret);        // fld st0
-  EXPECT_EQ(kind({0x0f, 0xfc, 0xc1}), Kind::kInterpret);  // paddb mm0, mm1
+TEST(Classify, X87AndMmxNeedTheirState) {
+  for (const auto& code : std::vector<std::vector<u8>>{{0xd9, 0xc0},           // fld st0
+                                                       {0xdb, 0x2f},           // fld tword [rdi]
+                                                       {0xdf, 0xe0},           // fnstsw ax
+                                                       {0x9b},                 // fwait
+                                                       {0x0f, 0x77},           // emms
+                                                       {0x0f, 0xfc, 0xc1},     // paddb mm0, mm1
+                                                       {0x0f, 0x6e, 0xc8}}) {  // movd mm1, eax
+    EXPECT_EQ(classified(code).kind, Kind::kPlain) << testing::PrintToString(code);
+    EXPECT_EQ(classified(code).vectors, Vectors::kX87) << testing::PrintToString(code);
+  }
+  EXPECT_EQ(kind({0xd9, 0x2f}), Kind::kLoadX87Control);         // fldcw
+  EXPECT_EQ(kind({0xd9, 0x27}), Kind::kInterpret);              // fldenv
+  EXPECT_EQ(kind({0xdb, 0xe3}), Kind::kInterpret);              // fninit
+  EXPECT_EQ(kind({0x0f, 0x2a, 0xc1}), Kind::kInterpret);        // cvtpi2ps xmm0, mm1
+  EXPECT_EQ(kind({0xf3, 0x0f, 0xd6, 0xc1}), Kind::kInterpret);  // movq2dq xmm0, mm1
+  EXPECT_EQ(kind({0x0f, 0xf7, 0xc1}), Kind::kInterpret);        // maskmovq
+}
+
+TEST(Classify, ControlInstructionsKeepTheX87Pointer) {
+  EXPECT_TRUE(classified({0xd8, 0xc1}).sets_pointer);   // fadd st0, st1
+  EXPECT_FALSE(classified({0xd9, 0x3f}).sets_pointer);  // fnstcw
+  EXPECT_FALSE(classified({0xdb, 0xe2}).sets_pointer);  // fnclex
+  EXPECT_FALSE(classified({0x0f, 0xfc, 0xc1}).sets_pointer);
 }
 
 TEST(Classify, PrivilegedInstructionsOfTheKernel) {

@@ -67,6 +67,8 @@ inline constexpr u64 kEpochBits = 0x7fffffff;
 // In Frame::exit_link: the branch is of that kind.
 inline constexpr u64 kFarUserLink = u64{1} << 31;
 
+inline constexpr unsigned kVectorKinds = 3;  // the values of enum Vectors
+
 // One for each address space, in its EngineArea, with a small stack below it and the translation tables
 // behind it. Written on the vCPU's thread only, but for `go`.
 struct alignas(64) Frame {
@@ -79,7 +81,8 @@ struct alignas(64) Frame {
   u64 jump_mask;                  // and of its index in a jump cache
   u64 fs_base;
   u64 gs_base;
-  std::array<u64, 2> vectors;  // 0: not in the host's registers, or SSE, AVX instructions may not run now
+  // 0: not in the host's registers, or SSE, AVX, x87 instructions may not run now.
+  std::array<u64, kVectorKinds> vectors;
   // Of this address space and of the kernel's half: see kEpochBits.
   u64 user_epoch;
   u64 kernel_epoch;
@@ -94,9 +97,9 @@ struct alignas(64) Frame {
   u64 exit_rip;
   Leave exit_reason;
   u64 exit_flags;
-  u64 exit_link;                    // place of the branch that wants to be linked, 0: none
-  std::array<u64, 2> vector_gates;  // what `vectors` become when the registers are loaded
-  u64 sign_mask;                    // more PEXT masks
+  u64 exit_link;                               // place of the branch that wants to be linked, 0: none
+  std::array<u64, kVectorKinds> vector_gates;  // what `vectors` become when the registers are loaded
+  u64 sign_mask;                               // more PEXT masks
   u64 arithmetic_mask;
   u64 direction_mask;
   u64 index_mask_32;    // bit numbers in a double word,
@@ -116,7 +119,11 @@ struct alignas(64) Frame {
   std::array<std::array<Segment, 2>, 2> system_segments;
   u64 saved_rsp;  // while C++ code runs on behalf of translated code
   u64 host_mxcsr;
-  u64 engine;  // the Jit
+  u64 engine;         // the Jit
+  u64 x87_pointer;    // RIP of the last x87 instruction while x87 registers are in the host's
+  u64 x87_mask_bits;  // PEXT mask: of the exceptions' masks in the control word
+  // XSAVE's image while they move. SDM 1 13.4.
+  alignas(64) std::array<u8, 576> x87_image;
 
   // Epochs for which the jump caches are right: by mode and half of the address space.
   std::array<std::array<u64, 2>, kAccessModes> epochs;

@@ -35,8 +35,13 @@ void open_vectors(Frame& frame, const CpuState& state) {
   constexpr u64 kAvxState = x86::kXcr0Sse | x86::kXcr0Avx;
   const bool sse = !has_ts && (state.cr0 & x86::kCr0Em) == 0 && (state.cr4 & x86::kCr4Osfxsr) != 0;
   const bool avx = !has_ts && (state.cr4 & x86::kCr4Osxsave) != 0 && (state.xcr0 & kAvxState) == kAvxState;
-  frame.vector_gates = {sse && is_masked ? 1u : 0u, avx && is_masked ? 1u : 0u};
-  frame.vectors = {0, 0};
+  // All x87 exceptions masked, so none is pending, and none will be. SDM 1 8.1.5.
+  constexpr u16 kX87Masks = 0x3f;
+  constexpr u16 kX87Summary = 0x8080;  // ES and B
+  const bool x87 = !has_ts && (state.cr0 & x86::kCr0Em) == 0 && (state.fx.fcw & kX87Masks) == kX87Masks &&
+                   (state.fx.fsw & kX87Summary) == 0;
+  frame.vector_gates = {sse && is_masked ? 1u : 0u, avx && is_masked ? 1u : 0u, x87 ? 1u : 0u};
+  frame.vectors = {};
 }
 
 }  // namespace

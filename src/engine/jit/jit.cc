@@ -157,6 +157,7 @@ void Jit::set_up(Frame& frame) {
   frame.state = &core_->state;
   for (JumpCache& jumps : frame.jumps) jumps.reset();
   frame.host_mxcsr = kMxcsrMasks;
+  frame.x87_mask_bits = 0x3f;
   frame.engine = reinterpret_cast<u64>(this);
   for (std::atomic<Frame*>& known : frames_) {
     if (known.load() != nullptr) continue;

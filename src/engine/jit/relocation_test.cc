@@ -22,7 +22,7 @@ class Workshop {
   explicit Workshop(const TranslationOptions& options) : options_(options) {
     for (const u8** thunk : {&thunks_.leave_to_look, &thunks_.leave_to_interpret, &thunks_.leave_for_budget,
                              &thunks_.miss, &thunks_.find, &thunks_.tsc, &thunks_.far_user,
-                             &thunks_.load_vectors[0], &thunks_.load_vectors[1]}) {
+                             &thunks_.load_vectors[0], &thunks_.load_vectors[1], &thunks_.load_vectors[2]}) {
       *thunk = memory_.data() + next_thunk_++;
     }
   }

@@ -68,6 +68,46 @@ void load_vectors(Assembler& a, unsigned depth) {
   a.op(false, {0x0f, 0xae}, 2, state_mxcsr(kTest));  // ldmxcsr
 }
 
+constexpr Memory state_x87(Host state, u64 offset) {
+  return {.base = state, .displacement = static_cast<i32>(offsetof(CpuState, fx) + offset)};
+}
+constexpr Memory x87_image(u64 offset, unsigned depth) {
+  return frame_field(offsetof(Frame, x87_image) + offset, depth);
+}
+constexpr u64 kStateBits = 512;  // XSTATE_BV in an XSAVE image
+
+// XSAVE64 or XRSTOR64 of the x87 state alone. Changes RAX and RDX.
+void move_x87(Assembler& a, unsigned depth, bool is_store) {
+  a.set(x86::kRax, x86::kXcr0X87);
+  a.set(x86::kRdx, 0);
+  a.op(true, {0x0f, 0xae}, is_store ? 4 : 5, x87_image(0, depth));
+}
+
+// Out of the host's registers, if they are there, which C++ code then finds empty; vector registers must be
+// free. Of the pointers only the instruction's is the guest's, and it is known. Changes flags, kTest, RAX and
+// RDX.
+void save_x87(Assembler& a, unsigned depth) {
+  a.load(kTest, frame_field(offsetof(Frame, vectors) + 16, depth));
+  a.op(true, {0x85}, kTest, kTest);  // test
+  const u32 skip = a.jump_if(kJz);
+  move_x87(a, depth, true);
+  a.load(kTest, frame_field(offsetof(Frame, state), depth));
+  a.op(false, {0x8b}, x86::kRax, x87_image(offsetof(FxsaveArea, fcw), depth));  // and FSW
+  a.op(false, {0x89}, x86::kRax, state_x87(kTest, offsetof(FxsaveArea, fcw)));
+  a.op(false, {0x8a}, x86::kRax, x87_image(offsetof(FxsaveArea, ftw), depth));
+  a.op(false, {0x88}, x86::kRax, state_x87(kTest, offsetof(FxsaveArea, ftw)));
+  a.load(x86::kRax, frame_field(offsetof(Frame, x87_pointer), depth));
+  a.store(state_x87(kTest, offsetof(FxsaveArea, fip)), x86::kRax);
+  for (unsigned i = 0; i < 4; ++i) {
+    const u64 at = offsetof(FxsaveArea, st) + i * 32;
+    a.vex({1, 0, 0, 1, 0x10}, 0, 0, x87_image(at, depth));
+    a.vex({1, 0, 0, 1, 0x11}, 0, 0, state_x87(kTest, at));
+  }
+  a.bytes({0xc5, 0xf8, 0x77});  // vzeroupper
+  a.bytes({0xdb, 0xe3});        // fninit
+  a.bind(skip);
+}
+
 void emit_enter(Assembler& a) {
   for (const u8 reg : kCalleeSaved) push(a, reg);
   a.op(true, {0x89}, x86::kRsp, Memory{.base = x86::kRdi, .displacement = offsetof(Frame, host_rsp)});
@@ -105,8 +145,9 @@ void emit_leave(Assembler& a) {
     }
   }
   save_vectors(a, 0);
-  set_field(a, in_frame(offsetof(Frame, vectors)), 0);
-  set_field(a, in_frame(offsetof(Frame, vectors) + 8), 0);
+  save_x87(a, 0);
+  for (unsigned kind = 0; kind < kVectorKinds; ++kind)
+    set_field(a, in_frame(offsetof(Frame, vectors) + kind * 8), 0);
   a.load(x86::kRsp, in_frame(offsetof(Frame, host_rsp)));
   for (unsigned i = std::size(kCalleeSaved); i-- > 0;) pop(a, kCalleeSaved[i]);
   a.byte(0xc3);
@@ -125,8 +166,10 @@ const u8* emit_function(Assembler& a, Function function, const u8* leave_to_inte
   constexpr unsigned kDepth = 8 * (2 + std::size(kCallerSaved));
   a.byte(0x9c);  // pushfq
   for (const u8 reg : kCallerSaved) push(a, reg);
-  a.move(x86::kRdx, kTest);
+  a.move(x86::kR8, kTest);
   save_vectors(a, kDepth);
+  save_x87(a, kDepth);
+  a.move(x86::kRdx, x86::kR8);
   a.lea(x86::kRdi, frame_field(0, kDepth));
   a.move(x86::kRsi, kAddress);
   a.load(x86::kRcx, {.base = x86::kRsp, .displacement = kDepth - 8});
@@ -138,7 +181,12 @@ const u8* emit_function(Assembler& a, Function function, const u8* leave_to_inte
   a.bytes({0xff, 0xd0});  // call rax
   pop(a, x86::kRsp);
   a.store(frame_field(offsetof(Frame, saved_rsp), kDepth), x86::kRax);
-  // Vector registers come back if they had been here.
+  // x87 and vector registers come back if they had been here.
+  a.load(kTest, frame_field(offsetof(Frame, vectors) + 16, kDepth));
+  a.op(true, {0x85}, kTest, kTest);
+  const u32 skip_x87 = a.jump_if(kJz);
+  move_x87(a, kDepth, false);
+  a.bind(skip_x87);
   a.load(kTest, frame_field(offsetof(Frame, vectors), kDepth));
   a.op(true, {0x0b}, kTest, frame_field(offsetof(Frame, vectors) + 8, kDepth));
   const u32 skip = a.jump_if(kJz);
@@ -202,6 +250,40 @@ const u8* emit_load_vectors(Assembler& a, unsigned kind, const u8* leave_to_inte
   return start;
 }
 
+// The same with the x87 registers.
+const u8* emit_load_x87(Assembler& a, const u8* leave_to_interpret) {
+  constexpr unsigned kDepth = 16;            // return address, flags
+  constexpr unsigned kDeeper = kDepth + 16;  // RAX, RDX
+  const u8* start = a.here();
+  a.byte(0x9c);
+  compare_with_zero(a, frame_field(offsetof(Frame, vector_gates) + 16, kDepth));
+  const u32 is_closed = a.jump_if(kJz);
+  push(a, x86::kRax);
+  push(a, x86::kRdx);
+  a.load(kTest, frame_field(offsetof(Frame, state), kDeeper));
+  a.load(x86::kRax, state_x87(kTest, offsetof(FxsaveArea, fip)));
+  a.store(frame_field(offsetof(Frame, x87_pointer), kDeeper), x86::kRax);
+  // FCW, FSW and the tags, then the registers, a word at a time: vector registers may be the guest's.
+  a.load(x86::kRax, state_x87(kTest, 0));
+  a.store(x87_image(0, kDeeper), x86::kRax);
+  for (unsigned i = 0; i < 16; ++i) {
+    const u64 at = offsetof(FxsaveArea, st) + i * 8;
+    a.load(x86::kRax, state_x87(kTest, at));
+    a.store(x87_image(at, kDeeper), x86::kRax);
+  }
+  set_field(a, x87_image(kStateBits, kDeeper), static_cast<u32>(x86::kXcr0X87));
+  move_x87(a, kDeeper, false);
+  set_field(a, frame_field(offsetof(Frame, vectors) + 16, kDeeper), 1);
+  pop(a, x86::kRdx);
+  pop(a, x86::kRax);
+  a.bytes({0x9d, 0xc3});
+  a.bind(is_closed);
+  a.byte(0x9d);
+  a.lea(x86::kRsp, Memory{.base = x86::kRsp, .displacement = 8});
+  a.jump_to(leave_to_interpret);
+  return start;
+}
+
 }  // namespace
 
 Thunks emit_thunks(Assembler& a, const Functions& functions) {
@@ -220,6 +302,7 @@ Thunks emit_thunks(Assembler& a, const Functions& functions) {
   for (unsigned kind = 0; kind < 2; ++kind) {
     thunks.load_vectors[kind] = emit_load_vectors(a, kind, thunks.leave_to_interpret);
   }
+  thunks.load_vectors[2] = emit_load_x87(a, thunks.leave_to_interpret);
   return thunks;
 }
 

@@ -51,7 +51,7 @@ struct Thunks {
   // kAddress, the branch in kTest.
   const u8* far_user = nullptr;
   // Called with the block's RIP in kAddress; one for each kind of vector instruction.
-  std::array<const u8*, 2> load_vectors = {};
+  std::array<const u8*, kVectorKinds> load_vectors = {};
 };
 
 Thunks emit_thunks(Assembler& assembler, const Functions& functions);

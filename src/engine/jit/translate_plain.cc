@@ -142,6 +142,10 @@ class Translator::Assignment {
 void Translator::emit_plain(const Item& item) {
   const Operand* memory = memory_operand(item.decoded);
   emit_operation(item, memory, memory != nullptr ? emit_operand(item, *memory) : Memory());
+  if (item.classified.sets_pointer) {
+    set_address(kTest, item.rip);
+    assembler_->store(in_frame(offsetof(Frame, x87_pointer)), kTest);
+  }
 }
 
 // What goes into the fields of the encoding.
@@ -286,7 +290,8 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
     put_opcode_map(*assembler_, instruction);
     // A register in the opcode's low bits.
     const bool is_opcode_register =
-        !has_modrm && decoded.operand(0).type == ZYDIS_OPERAND_TYPE_REGISTER &&
+        !has_modrm && instruction.operand_count > 0 &&
+        decoded.operand(0).type == ZYDIS_OPERAND_TYPE_REGISTER &&
         (decoded.operand(0).encoding == ZYDIS_OPERAND_ENCODING_OPCODE ||
          (instruction.operand_count > 1 && decoded.operand(1).encoding == ZYDIS_OPERAND_ENCODING_OPCODE));
     assembler_->byte(is_opcode_register ? (instruction.opcode & 0xf8u) | (registers.rm & 7)

@@ -199,10 +199,25 @@ void Translator::emit_read_control(const Item& item) {
   store_guest(guest_number(item.decoded.operand(0).reg.value), kTest);
 }
 
+// A control word that masks all exceptions, from a copy: others may change the original.
+void Translator::emit_load_x87_control(const Item& item) {
+  const Memory copy = in_frame(offsetof(Frame, scratch));
+  assembler_->op(false, {0x0f, 0xb7}, kTest, emit_operand(item, item.decoded.operand(0)));  // movzx
+  assembler_->store(copy, kTest);
+  assembler_->pext(kTest, kTest, in_frame(offsetof(Frame, x87_mask_bits)));
+  assembler_->lea(kTest, {.base = kTest, .displacement = -0x3f});
+  require_zero(item);
+  assembler_->op(false, {0xd9}, 5, copy);
+}
+
 // False: nothing is executed behind it.
 bool Translator::emit_system(const Item& item) {
   const bool is_user = key_.mode == kUser;
   const Kind kind = item.classified.kind;
+  if (kind == Kind::kLoadX87Control) {
+    emit_load_x87_control(item);
+    return true;
+  }
   const bool is_for_user =
       kind == Kind::kSystemCall || kind == Kind::kReadTsc || kind == Kind::kReadBase ||
       kind == Kind::kSerialize ||

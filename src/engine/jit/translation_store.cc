@@ -125,9 +125,9 @@ u64 jit::variant_of(const TranslationOptions& options, const Thunks& thunks, con
   static_assert(std::has_unique_object_representations_v<x86::FeatureSet>);
   u64 hash = hash_bytes(0, bytes_of(std::span(&options.features, 1)));
   hash = mix(hash, options.instructions << 1 | (options.counts ? 1 : 0));
-  for (const u8* thunk :
-       {thunks.leave_to_look, thunks.leave_to_interpret, thunks.leave_for_budget, thunks.miss, thunks.find,
-        thunks.tsc, thunks.far_user, thunks.load_vectors[0], thunks.load_vectors[1]}) {
+  for (const u8* thunk : {thunks.leave_to_look, thunks.leave_to_interpret, thunks.leave_for_budget,
+                          thunks.miss, thunks.find, thunks.tsc, thunks.far_user, thunks.load_vectors[0],
+                          thunks.load_vectors[1], thunks.load_vectors[2]}) {
     hash = mix(hash, static_cast<u64>(thunk - code));
   }
   return hash;

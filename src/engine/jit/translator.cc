@@ -145,9 +145,9 @@ void Translator::emit_head(Block& block) {
   for (const Item& item : items()) {
     if (item.classified.vectors != Vectors::kNone) vectors |= 1u << static_cast<u8>(item.classified.vectors);
   }
-  u32 load[2] = {};
-  u32 back[2] = {};
-  for (unsigned kind = 0; kind < 2; ++kind) {
+  u32 load[kVectorKinds] = {};
+  u32 back[kVectorKinds] = {};
+  for (unsigned kind = 0; kind < kVectorKinds; ++kind) {
     if ((vectors >> kind & 1) == 0) continue;
     load[kind] = assembler_->position();
     set_address(kAddress, key_.rip);
@@ -163,7 +163,7 @@ void Translator::emit_head(Block& block) {
   block.island = island_ + base_;
   block.entry = entry_ + base_;
   block.direct = position();
-  for (unsigned kind = 0; kind < 2; ++kind) {
+  for (unsigned kind = 0; kind < kVectorKinds; ++kind) {
     if ((vectors >> kind & 1) == 0) continue;
     assembler_->load(kTest, in_frame(offsetof(Frame, vectors) + kind * 8));
     assembler_->jump_if_zero_to(load[kind]);

@@ -157,6 +157,7 @@ class Translator {
   void emit_read_tsc(const Item& item);
   void emit_read_base(const Item& item);
   void emit_read_control(const Item& item);
+  void emit_load_x87_control(const Item& item);
 
   // translate_string.cc: operands that reach beyond what their encoding says.
   void emit_bit_string(const Item& item);
