@@ -19,6 +19,7 @@ namespace doppel::jit {
 namespace {
 
 constexpr u32 kLargestBlock = 64 * kKiB;
+constexpr u64 kLongestCode = 1024;  // of the guest in a block, and of an instruction behind it
 
 class Jit final : public TranslatedCode {
  public:
@@ -293,9 +294,15 @@ Block* Jit::make(const BlockKey& key) {
   const CodeFrames::UserId user = core_->mmu.code_user();
   do code_frames.mark(frame_number, user);
   while (!code_frames.is_marked_by(frame_number, user));
-  const u64 room = kPageSize - (key.physical & kPageOffsetMask);
-  const std::span<const u8> page(core_->memory.host(GuestPhys(key.physical)), room);
   if (Block* copied = copy_twin(key)) return copied;
+  const u64 room = kPageSize - (key.physical & kPageOffsetMask);
+  std::span<const u8> page(core_->memory.host(GuestPhys(key.physical)), room);
+  if (store_ == nullptr) return translate(key, page);
+  // A copy: what is kept must be what was translated, although another CPU may be writing there.
+  std::array<u8, kLongestCode> code;
+  page = page.first(std::min(room, kLongestCode));
+  std::ranges::copy(page, code.begin());
+  page = std::span(code).first(page.size());
   if (Block* stored = reuse(key, page)) return stored;
   return translate(key, page);
 }
@@ -312,7 +319,7 @@ Block* Jit::copy_twin(const BlockKey& key) {
 
 // A machine before this one has run the same code.
 Block* Jit::reuse(const BlockKey& key, std::span<const u8> page) {
-  if (store_ == nullptr || options_.map != nullptr) return nullptr;
+  if (options_.map != nullptr) return nullptr;
   const std::optional<TranslationStore::Stored> stored = store_->find(variant_, key, page);
   if (!stored) return nullptr;
   Block* block = copy(stored->block, stored->relocations, stored->code.data(), key);

@@ -40,8 +40,8 @@ class TranslationStore {
     std::span<const jit::Relocation> relocations;
     std::span<const u8> code;
   };
-  // `page`: guest code from the block's first byte to the end of its page. `variant` stands for everything
-  // else that translation depends on.
+  // `page`: guest code from the block's first byte to the end of its page, or as much of it as a block can
+  // have. `variant` stands for everything else that translation depends on.
   std::optional<Stored> find(u64 variant, const jit::BlockKey& key, std::span<const u8> page) const;
   void add(u64 variant, const Stored& stored, std::span<const u8> page);
 
