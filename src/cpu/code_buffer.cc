@@ -27,6 +27,14 @@ UniqueFd create_code_file() {
   return file;
 }
 
+// Code that was changed through another linear address needs it before it runs. SDM 3A 8.1.3. Not IRET, which
+// faults in user code under QEMU 7.2's translator.
+void serialize() {
+  u32 eax = 0;
+  u32 ecx = 0;
+  asm volatile("cpuid" : "+a"(eax), "+c"(ecx) : : "ebx", "edx", "memory");
+}
+
 }  // namespace
 
 Result<CodeBuffer> CodeBuffer::create(size_t size) {
@@ -52,8 +60,7 @@ CodeBuffer::CodeBuffer(CodeBuffer&& other) noexcept
     : writable_(std::exchange(other.writable_, nullptr)),
       executable_(other.executable_),
       size_(other.size_),
-      used_(other.used_),
-      is_reused_(other.is_reused_) {}
+      used_(other.used_) {}
 
 CodeBuffer& CodeBuffer::operator=(CodeBuffer&& other) noexcept {
   if (this != &other) {
@@ -62,7 +69,6 @@ CodeBuffer& CodeBuffer::operator=(CodeBuffer&& other) noexcept {
     executable_ = other.executable_;
     size_ = other.size_;
     used_ = other.used_;
-    is_reused_ = other.is_reused_;
   }
   return *this;
 }
@@ -81,32 +87,15 @@ const u8* CodeBuffer::append(std::span<const u8> code) {
   std::memset(writable_ + used_, kInt3, start - used_);
   std::memcpy(writable_ + start, code.data(), code.size());
   used_ = start + code.size();
-  serialize();
   return executable_ + start;
 }
 
-void CodeBuffer::commit(size_t bytes) {
-  used_ += bytes;
-  serialize();
-}
-
-// SDM 3A 8.1.3: code changed through another linear address needs a serializing instruction. IRET to here is
-// one that no hypervisor intercepts.
-void CodeBuffer::serialize() const {
-  if (!is_reused_) return;
-  u64 scratch;
-  asm volatile(
-      "movl %%ss, %k0\n\tpushq %0\n\tpushq %%rsp\n\taddq $8, (%%rsp)\n\tpushfq\n\t"
-      "movl %%cs, %k0\n\tpushq %0\n\tleaq 1f(%%rip), %0\n\tpushq %0\n\tiretq\n1:"
-      : "=&r"(scratch)
-      :
-      : "memory", "cc");
-}
+void CodeBuffer::commit(size_t bytes) { used_ += bytes; }
 
 void CodeBuffer::clear() {
   std::memset(writable_, kInt3, used_);
   used_ = 0;
-  is_reused_ = true;
+  serialize();
 }
 
 }  // namespace doppel

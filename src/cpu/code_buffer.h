@@ -43,13 +43,11 @@ class CodeBuffer {
   CodeBuffer(u8* writable, const u8* executable, size_t size)
       : writable_(writable), executable_(executable), size_(size) {}
   void unmap();
-  void serialize() const;
 
   u8* writable_;
   const u8* executable_;
   size_t size_;
   size_t used_ = 0;
-  bool is_reused_ = false;  // an address may have been executed with other contents
 };
 
 }  // namespace doppel
