@@ -32,7 +32,7 @@ class Workshop {
     return translator_.translate(source, assembler, position);
   }
   std::span<const Relocation> relocations() const { return translator_.relocations(); }
-  // As Jit::link() does, with nonsense.
+  // As BranchPatcher::link() does, with nonsense.
   void link_all(const Block& block) {
     for (const Relocation& relocation : relocations()) {
       if (relocation.kind != Relocation::Kind::kBranch && relocation.kind != Relocation::Kind::kEpoch)

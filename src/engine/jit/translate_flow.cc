@@ -148,7 +148,7 @@ void Translator::go_to(u64 target, u64 from) {
   }
 }
 
-// The distances between the parts are known to Jit::link().
+// The distances between the parts are known to BranchPatcher::link().
 void Translator::emit_far_user(u64 target) {
   assembler_->load(kTest, in_frame(offsetof(Frame, user_epoch)));
   assembler_->lea(kTest, {.base = kTest, .displacement = -static_cast<i32>(kEpochBits)});
