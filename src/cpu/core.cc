@@ -30,6 +30,10 @@ void Core::update_mode() {
   is_long_mode = (state.efer & x86::kEferLma) != 0;
   const Segment& cs = state.segment(x86::kCs);
   is_64bit = is_long_mode && cs.is_long();
+  // What they hold in other modes is undefined (SDM 1 3.4.1.1), and zero here whatever engine runs.
+  if (!is_64bit) {
+    for (unsigned reg = 0; reg < 8; ++reg) state.gpr[reg] &= 0xffffffff;
+  }
   if (!is_protected()) {
     cpl = 0;
   } else if (is_v8086()) {

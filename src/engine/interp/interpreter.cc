@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/verify.h"
+#include "cpu/flat_segment.h"
 #include "engine/interp/borrowed.h"
 #include "engine/interp/handlers.h"
 #include "engine/interp/trace_builder.h"
@@ -104,13 +105,8 @@ void Interpreter::refresh() {
       cpl == 3 && (state.rflags & x86::kFlagAc) != 0 && (state.cr0 & x86::kCr0Am) != 0;
   tlb = checks_alignment || observer != nullptr ? &empty_table() : &mmu.table(access_mode);
   const Segment& cs = state.segment(x86::kCs);
-  const u8 code_size = is_64bit ? 8 : (cs.is_32bit() ? 4 : 2);
-  if (code_size != code_size_ || is_real_or_v8086() != is_real_code_) {
-    // Cached jumps are found by RIP only.
-    code_size_ = code_size;
-    is_real_code_ = is_real_or_v8086();
-    jump_cache.fill({});
-  }
+  code_size_ = is_64bit ? 8 : (cs.is_32bit() ? 4 : 2);
+  is_real_code_ = is_real_or_v8086();
   const bool has_ts = (state.cr0 & x86::kCr0Ts) != 0;
   const u64 avx_state = x86::kXcr0Sse | x86::kXcr0Avx;
   vector_gate = 0;
@@ -121,7 +117,9 @@ void Interpreter::refresh() {
     vector_gate |= kGateAvx;
   }
   const bool is_linkable = is_64bit || (cs.base == 0 && cs.limit == 0xffffffff);
-  link_epoch = is_linkable ? mmu.code_epoch(cpl == 3, state.rip >> 63) : kNoEpoch;
+  // Links and cached jumps know code by its address alone: an epoch is one of one kind of code.
+  const u64 kind = code_size_ | (is_real_code_ ? 1u : 0u);
+  link_epoch = is_linkable ? mmu.code_epoch(cpl == 3, state.rip >> 63) << 4 | kind : kNoEpoch;
 }
 
 Exit Interpreter::run(RunLimit limit) {
@@ -199,8 +197,8 @@ void Interpreter::sample(const Trace& trace) {
 
 // Alignment checks and debuggers look at every access and instruction; the rings between are not used.
 bool Interpreter::is_translatable() const {
-  return translated != nullptr && is_64bit && (cpl == 0 || cpl == 3) && debug == nullptr &&
-         tlb != &empty_table();
+  return translated != nullptr && (is_64bit || is_flat_32bit(state)) && (cpl == 0 || cpl == 3) &&
+         debug == nullptr && tlb != &empty_table();
 }
 
 // What translated code left to us: one instruction, or its fault.

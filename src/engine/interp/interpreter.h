@@ -82,7 +82,7 @@ class Interpreter final : public Core {
   i64 budget = 0;  // instructions left; charged for a whole trace on entry
   std::atomic<i64> attention = 0;  // negative: leave at the next trace boundary, or behind an access
   u32 vector_gate = 0;             // VectorGate bits: which vector instructions may execute now
-  u64 link_epoch = 0;              // code epoch of the half of the address space RIP is in
+  u64 link_epoch = 0;              // code epoch of the half of the address space RIP is in, and kind of code
   Link* link_slot = nullptr;       // direct branch to be resolved by the dispatcher
   Trace* dead_trace = nullptr;     // entered after its code changed; to be forwarded
   u64 seen_invalidations = 0;      // TraceCache::invalidations() when the running trace was entered

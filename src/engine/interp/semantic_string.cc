@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/flat_segment.h"
 #include "engine/interp/semantic.h"
 
 namespace doppel::interp {
@@ -65,7 +66,12 @@ class StringState {
     return destination_address(false, va) && s_.read_linear(va, &value, size_, s_.access_mode);
   }
 
-  // How many elements from `va` on lie in its page without wrapping `offset`; forward direction, 64-bit only.
+  // Offsets that do not wrap within a page, nor reach a limit there.
+  bool has_runs() const {
+    if (mask_ != 0xffffffff) return mask_ != 0xffff;
+    return op_.segment != x86::kFs && op_.segment != x86::kGs && (s_.is_64bit || is_flat_32bit(s_.state));
+  }
+  // How many elements from `va` on lie in its page; forward direction.
   u64 run_length(u64 va) const { return (kPageSize - (va & kPageOffsetMask)) / size_; }
 
  private:
@@ -125,12 +131,12 @@ Flow repeat(Interpreter& s, StringState& string, Step step) {
   return Flow::kNext;
 }
 
-// A block can be moved or filled whole: forward, in 64-bit mode, on one page of RAM.
-bool is_block(const Interpreter& s, const StringState& string) { return !string.is_backward() && s.is_64bit; }
+// A block can be moved or filled whole: forward, on one page of RAM.
+bool is_block(const StringState& string) { return !string.is_backward() && string.has_runs(); }
 
 // Could the element at `va`, just accessed, be part of a block?
 bool is_in_block(Interpreter& s, const StringState& string, u64 va, Access access) {
-  if (!is_block(s, string) || string.run_length(va) == 0) return false;
+  if (!is_block(string) || string.run_length(va) == 0) return false;
   if ((access == Access::kWrite ? lookup_write<u8>(&s, va) : lookup_read<u8>(&s, va)) != nullptr) return true;
   const Translation translation = s.mmu.fill(GuestVirt(va), access, s.access_mode);
   return translation.is_valid && s.memory.is_ram(translation.physical, string.size());
@@ -171,8 +177,7 @@ Flow movs(Interpreter& s, const Op& op, const Insn& insn) {
       s.read_linear(source, &value, string.size(), s.access_mode);
       return {};
     }
-    const u64 moved =
-        is_block(s, string) && limit > 1 ? move_block(s, string, source, destination, limit) : 0;
+    const u64 moved = is_block(string) && limit > 1 ? move_block(s, string, source, destination, limit) : 0;
     Done done{moved, moved};
     if (moved == 0) {
       if (!s.read_linear(source, &value, string.size(), s.access_mode) ||
@@ -223,7 +228,7 @@ Flow stos(Interpreter& s, const Op& op, const Insn& insn) {
   return repeat(s, string, [&](u64 limit) -> Done {
     u64 destination;
     if (!string.destination_address(true, destination)) return {};
-    const u64 filled = is_block(s, string) && limit > 1 ? fill_block(s, string, destination, limit) : 0;
+    const u64 filled = is_block(string) && limit > 1 ? fill_block(s, string, destination, limit) : 0;
     Done done{filled, filled};
     if (filled == 0) {
       if (!s.write_linear(destination, &s.state.gpr[x86::kRax], string.size(), s.access_mode)) return {};

@@ -22,9 +22,10 @@ void BlockCache::keep_relocations(Block& block, std::span<const Relocation> relo
 
 const Block* BlockCache::twin_of(const BlockKey& key) const {
   const Block* block = newest_[place_of(key)];
-  const bool is_twin = block != nullptr && !block->is_dead && block->key.physical == key.physical &&
-                       block->key.mode == key.mode;
-  return is_twin ? block : nullptr;
+  if (block == nullptr || block->is_dead) return nullptr;
+  BlockKey same = key;
+  same.rip = block->key.rip;
+  return block->key == same ? block : nullptr;
 }
 
 const Block& BlockCache::at(u32 position) const {

@@ -34,6 +34,7 @@ struct BlockKey {
   u64 rip = 0;
   u64 physical = 0;
   AccessMode mode = kSupervisor;
+  bool is_32bit = false;  // flat 32-bit code
   bool operator==(const BlockKey&) const = default;
 };
 
@@ -98,14 +99,15 @@ class BlockCache {
     u64 chunks = 0;
     Block* first = nullptr;
   };
+  static u64 kind_of(const BlockKey& key) { return u64{key.mode} << 61 | u64{key.is_32bit} << 60; }
   static constexpr unsigned kBuckets = 1u << 18;
   static unsigned bucket_of(const BlockKey& key) {
-    const u64 mixed = key.rip ^ key.physical << 20 ^ u64 { key.mode } << 61;
+    const u64 mixed = key.rip ^ key.physical << 20 ^ kind_of(key);
     return static_cast<unsigned>(mixed * 0x9e3779b97f4a7c15 >> 46);
   }
   static constexpr unsigned kPlaces = 1u << 16;
   static unsigned place_of(const BlockKey& key) {
-    return static_cast<unsigned>((key.physical ^ u64{key.mode} << 61) * 0x9e3779b97f4a7c15 >> 48);
+    return static_cast<unsigned>((key.physical ^ kind_of(key)) * 0x9e3779b97f4a7c15 >> 48);
   }
   Block& add(const Block& block);
   static u64 chunk_mask(u64 start, u64 size);

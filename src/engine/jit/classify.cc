@@ -31,6 +31,14 @@ constexpr ZydisMnemonic kPlainIntegers[] = {
     ZYDIS_MNEMONIC_XCHG,    ZYDIS_MNEMONIC_XOR,
 };
 
+bool is_32bit(const Decoded& decoded) {
+  return decoded.instruction.machine_mode != ZYDIS_MACHINE_MODE_LONG_64;
+}
+
+bool has_based_segment(const ZydisDecodedOperand& operand) {
+  return operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS;
+}
+
 bool is_plain_integer(const Instruction& instruction) {
   if (std::ranges::find(kPlainIntegers, instruction.mnemonic) != std::end(kPlainIntegers)) return true;
   const ZydisISAExt extension = instruction.meta.isa_ext;
@@ -94,6 +102,12 @@ bool is_gather(const Instruction& instruction) {
          instruction.meta.category == ZYDIS_CATEGORY_GATHER;
 }
 
+// By ModRM, or by an offset without it (MOV).
+bool is_encoded_memory(const ZydisDecodedOperand& operand) {
+  return operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM ||
+         operand.encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64;
+}
+
 // Every operand is in a register that translated code has, an immediate, or the one redirected operand.
 bool has_plain_operands(const Decoded& decoded) {
   unsigned memory = 0;
@@ -104,7 +118,7 @@ bool has_plain_operands(const Decoded& decoded) {
       case ZYDIS_OPERAND_TYPE_IMMEDIATE:
         break;
       case ZYDIS_OPERAND_TYPE_MEMORY:
-        if (operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM || ++memory > 1) return false;
+        if (!is_encoded_memory(operand) || ++memory > 1) return false;
         if (operand.mem.type != ZYDIS_MEMOP_TYPE_MEM) return false;
         break;
       case ZYDIS_OPERAND_TYPE_REGISTER: {
@@ -152,11 +166,11 @@ bool is_bit_string(const Decoded& decoded) {
   }
 }
 
-// With a 16-bit operand the interpreter does it, and with a 32-bit address, which wraps after the bit
-// number's part is added.
+// With a 16-bit operand the interpreter does it, and with a 32-bit address in a segment with a base, as the
+// bit number's part is added before the base.
 Classified classify_bit_string(const Decoded& decoded) {
-  const bool is_plain = decoded.operand(0).size >= 32 && decoded.instruction.address_width == 64;
-  return {.kind = is_plain ? Kind::kBitString : Kind::kInterpret};
+  const bool is_whole = decoded.instruction.address_width == 64 || !has_based_segment(decoded.operand(0));
+  return {.kind = decoded.operand(0).size >= 32 && is_whole ? Kind::kBitString : Kind::kInterpret};
 }
 
 Classified classify_plain(const Decoded& decoded) {
@@ -239,7 +253,7 @@ Classified classify_x87(const Decoded& decoded) {
           .sets_pointer = !keeps_x87_pointer(instruction.mnemonic)};
 }
 
-// Near branches of 64-bit code; AMD's with an operand-size prefix differ and are rare.
+// Near branches; with an operand-size prefix they are rare, and AMD's of 64-bit code differ.
 Kind classify_branch(const Decoded& decoded) {
   const Instruction& instruction = decoded.instruction;
   if (instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ||
@@ -267,7 +281,7 @@ Kind classify_branch(const Decoded& decoded) {
 }
 
 Kind classify_stack(const Decoded& decoded) {
-  if (decoded.instruction.operand_width != 64) return Kind::kInterpret;
+  if (decoded.instruction.operand_width != (is_32bit(decoded) ? 32 : 64)) return Kind::kInterpret;
   const ZydisDecodedOperand& operand = decoded.operand(0);
   switch (decoded.instruction.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH:
@@ -290,6 +304,7 @@ Kind classify_system(const Decoded& decoded) {
     case ZYDIS_MNEMONIC_CLI:
     case ZYDIS_MNEMONIC_STI:
       return Kind::kFlags;
+    case ZYDIS_MNEMONIC_PUSHFD:
     case ZYDIS_MNEMONIC_PUSHFQ:
       return Kind::kFlags;
     case ZYDIS_MNEMONIC_CLAC:
@@ -325,12 +340,47 @@ Kind classify_system(const Decoded& decoded) {
     case ZYDIS_MNEMONIC_STOSW: {
       const bool is_string = decoded.instruction.meta.category == ZYDIS_CATEGORY_STRINGOP;
       const bool has_segment = (decoded.instruction.attributes & ZYDIS_ATTRIB_HAS_SEGMENT) != 0;
-      const bool is_plain = is_string && !has_segment && decoded.instruction.address_width == 64;
+      const bool is_plain =
+          is_string && !has_segment && decoded.instruction.address_width == (is_32bit(decoded) ? 32 : 64);
       return is_plain ? Kind::kString : Kind::kInterpret;
     }
     default:
       return Kind::kInterpret;
   }
+}
+
+// VEX.W and the fourth bit of a register's number mean nothing in 32-bit code. SDM 2A 2.3.5, 2.3.6.
+bool has_ignored_vex_bit(const Decoded& decoded) {
+  const Instruction& instruction = decoded.instruction;
+  if (instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) return false;
+  for (unsigned i = 0; i < instruction.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = decoded.operand(i);
+    if (operand.encoding == ZYDIS_OPERAND_ENCODING_IS4) return true;
+    const bool is_part = operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.size < 128;
+    const bool is_register = operand.type == ZYDIS_OPERAND_TYPE_REGISTER && is_general(operand.reg.value);
+    if (instruction.raw.vex.W != 0 && (is_part || is_register)) return true;
+  }
+  return false;
+}
+
+// What 64-bit code has with another meaning, or not at all.
+bool is_different_in_32bit(const Decoded& decoded) {
+  const Instruction& instruction = decoded.instruction;
+  switch (instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_SYSCALL:
+    case ZYDIS_MNEMONIC_SYSRET:
+    case ZYDIS_MNEMONIC_VZEROALL:  // of eight registers only
+    case ZYDIS_MNEMONIC_VZEROUPPER:
+      return true;
+    default:
+      break;
+  }
+  for (unsigned i = 0; i < instruction.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = decoded.operand(i);
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
+    if (instruction.address_width == 16 || operand.mem.segment == ZYDIS_REGISTER_CS) return true;
+  }
+  return has_ignored_vex_bit(decoded);
 }
 
 // PREFETCH with a register is a NOP on some processors only.
@@ -350,6 +400,7 @@ Classified classify(const Decoded& decoded, const x86::FeatureSet& features) {
   const Instruction& instruction = decoded.instruction;
   if (!is_offered(instruction, features)) return {};
   if (is_hint(instruction)) return {.kind = Kind::kNothing};
+  if (is_32bit(decoded) && is_different_in_32bit(decoded)) return {};
   const Kind system = classify_system(decoded);
   if (system != Kind::kInterpret) return {.kind = system};
   switch (instruction.meta.category) {
@@ -374,9 +425,7 @@ Classified classify(const Decoded& decoded, const x86::FeatureSet& features) {
 const ZydisDecodedOperand* memory_operand(const Decoded& decoded) {
   for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
     const ZydisDecodedOperand& operand = decoded.operand(i);
-    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) {
-      return &operand;
-    }
+    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && is_encoded_memory(operand)) return &operand;
   }
   return nullptr;
 }

@@ -10,14 +10,16 @@ namespace {
 
 x86::FeatureSet every_feature() { return x86::host_features(); }
 
-Classified classified(std::vector<u8> bytes, const x86::FeatureSet& features = every_feature()) {
+Classified classified(std::vector<u8> bytes, const x86::FeatureSet& features = every_feature(),
+                      u8 code_size = 8) {
   bytes.resize(15, 0);
   Decoded decoded;
-  const InstructionDecoder decoder(8, true, features);
+  const InstructionDecoder decoder(code_size, true, features);
   if (decoder.decode(bytes.data(), bytes.size(), 0, decoded) != InstructionDecoder::Status::kOk) return {};
   return classify(decoded, features);
 }
 Kind kind(std::vector<u8> bytes) { return classified(std::move(bytes)).kind; }
+Kind kind_in_32bit(std::vector<u8> bytes) { return classified(std::move(bytes), every_feature(), 4).kind; }
 
 TEST(Classify, IntegerCodeIsPlain) {
   EXPECT_EQ(kind({0x48, 0x01, 0xd8}), Kind::kPlain);              // add rax, rbx
@@ -135,6 +137,33 @@ TEST(Classify, WhatIsNotOfferedIsInterpretedAndSoRaisesUd) {
 TEST(Classify, HighByteBesideRegistersThatMovedIsInterpreted) {
   EXPECT_EQ(kind({0x0f, 0xb6, 0xe4}), Kind::kInterpret);  // movzx esp, ah
   EXPECT_EQ(kind({0x00, 0xe7}), Kind::kPlain);            // add bh, ah
+}
+
+TEST(Classify, InstructionsOf32BitCodeOnly) {
+  EXPECT_EQ(kind_in_32bit({0x41}), Kind::kPlain);              // inc ecx
+  EXPECT_EQ(kind_in_32bit({0x66, 0x4f}), Kind::kPlain);        // dec di
+  EXPECT_EQ(kind_in_32bit({0xa1, 1, 2, 3, 4}), Kind::kPlain);  // mov eax, [0x04030201]
+  EXPECT_EQ(kind_in_32bit({0x82, 0xc0, 1}), Kind::kPlain);     // add al, 1
+  EXPECT_EQ(kind_in_32bit({0x9c}), Kind::kFlags);              // pushfd
+  EXPECT_EQ(kind_in_32bit({0x55}), Kind::kPush);
+  EXPECT_EQ(kind_in_32bit({0xf3, 0xa5}), Kind::kString);             // rep movsd
+  EXPECT_EQ(kind_in_32bit({0x0f, 0xab, 0x07}), Kind::kBitString);    // bts [edi], eax
+  EXPECT_EQ(kind_in_32bit({0x65, 0xa1, 0, 0, 0, 0}), Kind::kPlain);  // mov eax, gs:[0]
+}
+
+TEST(Classify, WhatDiffersIn32BitCodeIsInterpreted) {
+  EXPECT_EQ(kind_in_32bit({0x66, 0x55}), Kind::kInterpret);                    // push bp
+  EXPECT_EQ(kind_in_32bit({0x06}), Kind::kInterpret);                          // push es
+  EXPECT_EQ(kind_in_32bit({0x60}), Kind::kInterpret);                          // pusha
+  EXPECT_EQ(kind_in_32bit({0x37}), Kind::kInterpret);                          // aaa
+  EXPECT_EQ(kind_in_32bit({0x0f, 0x05}), Kind::kInterpret);                    // syscall
+  EXPECT_EQ(kind_in_32bit({0x2e, 0x8b, 0x00}), Kind::kInterpret);              // mov eax, cs:[eax]
+  EXPECT_EQ(kind_in_32bit({0x67, 0x8b, 0x00}), Kind::kInterpret);              // mov eax, [bx + si]
+  EXPECT_EQ(kind_in_32bit({0x67, 0xa4}), Kind::kInterpret);                    // movsb with SI, DI
+  EXPECT_EQ(kind_in_32bit({0x65, 0x0f, 0xab, 0x07}), Kind::kInterpret);        // bts gs:[edi], eax
+  EXPECT_EQ(kind_in_32bit({0xc5, 0xf8, 0x77}), Kind::kInterpret);              // vzeroupper
+  EXPECT_EQ(kind_in_32bit({0xc4, 0xe1, 0xf9, 0x6e, 0xc0}), Kind::kInterpret);  // vmovd, VEX.W ignored
+  EXPECT_EQ(kind_in_32bit({0xc4, 0xe2, 0xf8, 0xf2, 0xc0}), Kind::kInterpret);  // andn, VEX.W ignored
 }
 
 TEST(Classify, NumbersOfPartialRegisters) {

@@ -27,10 +27,9 @@ struct Line {
   std::size_t bytes;
 };
 
-Line disassemble(std::span<const u8> code, u64 address) {
+Line disassemble(std::span<const u8> code, u64 address, ZydisMachineMode mode) {
   ZydisDisassembledInstruction instruction;
-  const ZyanStatus status =
-      ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, address, code.data(), code.size(), &instruction);
+  const ZyanStatus status = ZydisDisassembleIntel(mode, address, code.data(), code.size(), &instruction);
   const bool is_known = ZYAN_SUCCESS(status);
   const std::size_t size = is_known ? instruction.info.length : std::size_t{1};
   return {fmt::format("{:016x}  {:<{}} {}", address, hex(code.first(size)), kBytesColumn,
@@ -50,7 +49,8 @@ std::string host_lines(const TranslatedBlock& block, u32 from, u32 to) {
     if (at == block.direct) text += "           direct:\n";
     const u32 offset = at - block.base;
     const Line line =
-        disassemble(block.host.subspan(offset, to - at), reinterpret_cast<u64>(block.host_address + offset));
+        disassemble(block.host.subspan(offset, to - at), reinterpret_cast<u64>(block.host_address + offset),
+                    ZYDIS_MACHINE_MODE_LONG_64);
     text += "           " + line.text + "\n";
     at += static_cast<u32>(line.bytes);
   }
@@ -78,7 +78,9 @@ std::string guest_lines(const TranslatedBlock& block, std::size_t index) {
   }
   std::string text;
   for (u64 at = begin; at < end;) {
-    const Line line = disassemble(block.guest.subspan(at, end - at), block.rip + at);
+    const Line line =
+        disassemble(block.guest.subspan(at, end - at), block.rip + at,
+                    block.is_32bit ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 : ZYDIS_MACHINE_MODE_LONG_64);
     text += "  " + line.text + "\n";
     at += line.bytes;
   }

@@ -21,6 +21,7 @@ struct Fixture {
                                          {kRip + 3, 105, kSupervisor, true}}};
   TranslatedBlock block{.rip = kRip,
                         .mode = kSupervisor,
+                        .is_32bit = false,
                         .guest = guest,
                         .host = host,
                         .host_address = host.data(),
@@ -67,6 +68,15 @@ TEST(TranslationDump, ShowsHostCodeBelowItsGuestInstruction) {
   EXPECT_LT(host_add, guest_ret);
   EXPECT_LT(guest_ret, slow_path);
   EXPECT_LT(slow_path, text.rfind("int3"));
+}
+
+TEST(TranslationDump, GuestCodeIsShownInItsOwnSize) {
+  Fixture fixture;
+  fixture.block.is_32bit = true;
+  static constexpr u8 kIncrement[] = {0x40, 0x83, 0xc0, 0x01};
+  fixture.block.guest = kIncrement;
+  const std::string text = TranslationDump::text_of(fixture.block);
+  EXPECT_NE(text.find("inc eax"), std::string::npos) << text;
 }
 
 TEST(TranslationDump, WritesTheBlocksThatAreAskedFor) {

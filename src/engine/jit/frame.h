@@ -67,6 +67,8 @@ inline constexpr u64 kEpochBits = 0x7fffffff;
 // In Frame::exit_link: the branch is of that kind.
 inline constexpr u64 kFarUserLink = u64{1} << 31;
 
+inline constexpr u32 kMxcsrMasks = 0x1f80;  // every exception masked
+
 inline constexpr unsigned kVectorKinds = 3;  // the values of enum Vectors
 
 // One for each address space, in its EngineArea, with a small stack below it and the translation tables
@@ -109,7 +111,9 @@ struct alignas(64) Frame {
   u64 kernel_gs_base;
   u64 system_calls;     // ever
   const void* pending;  // a byte: not zero when an interrupt may be pending
-  // Zero when an instruction may run in line.
+  // Zero when an instruction may run in line, or a segment of 32-bit code may be used.
+  u64 fs_closed;
+  u64 gs_closed;
   u64 syscall_closed;
   u64 tsc_closed;
   u64 fsgsbase_closed;
@@ -127,7 +131,30 @@ struct alignas(64) Frame {
 
   // Epochs for which the jump caches are right: by mode and half of the address space.
   std::array<std::array<u64, 2>, kAccessModes> epochs;
+  std::array<bool, 2> is_32bit;  // what the jump caches lead to: of the kernel's modes, of the user's
   std::array<JumpCache, kAccessModes> jumps;
+
+  void set_constants() {
+    tlb_mask = u64{kTlbEntries - 1} << kPageShift;
+    jump_mask = JumpCache::kMask;
+    sign_mask = u64{1} << 63;
+    arithmetic_mask = x86::kArithmeticFlags;
+    direction_mask = x86::kFlagDf;
+    index_mask_32 = 31;
+    index_mask_64 = 63;
+    not_user_mask = ~u64{0} << 47;
+    host_mxcsr = kMxcsrMasks;
+    x87_mask_bits = 0x3f;
+    for (JumpCache& cache : jumps) cache.reset();
+  }
+  // Jump caches know code by its address alone.
+  void use_code_size(bool is_user, bool is_32bit_code) {
+    if (is_32bit[is_user] == is_32bit_code) return;
+    is_32bit[is_user] = is_32bit_code;
+    for (unsigned mode = 0; mode < kAccessModes; ++mode) {
+      if ((mode == kUser) == is_user) jumps[mode].clear();
+    }
+  }
 };
 
 // While translated code runs the stack pointer is this far into the frame: its low bits are the count with

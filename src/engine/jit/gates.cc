@@ -14,7 +14,10 @@ void open_system_instructions(Frame& frame, const Core& core, bool leaves_for_us
   constexpr u64 kCleared = x86::kArithmeticFlags | x86::kFlagIf | x86::kFlagAc | x86::kFlagTf;
   const bool syscall = (state.efer & x86::kEferSce) != 0 && (state.sfmask & kCleared) == kCleared &&
                        core.is_canonical(state.lstar);
-  frame.syscall_closed = syscall ? 0 : 1;
+  // Into and out of the kernel by way of the jump caches, which must be those of 64-bit code.
+  frame.syscall_closed = syscall && !frame.is_32bit[0] && !frame.is_32bit[1] ? 0 : 1;
+  frame.fs_closed = is_whole_data(state.segment(x86::kFs)) ? 0 : 1;
+  frame.gs_closed = is_whole_data(state.segment(x86::kGs)) ? 0 : 1;
   frame.tsc_closed = state.cr4 & x86::kCr4Tsd;
   frame.fsgsbase_closed = ~state.cr4 & x86::kCr4Fsgsbase;
   frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagReserved1);

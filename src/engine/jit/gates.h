@@ -6,8 +6,6 @@
 
 namespace doppel::jit {
 
-inline constexpr u32 kMxcsrMasks = 0x1f80;  // every exception masked
-
 // Writes what the state says into the frame. `leaves_for_user`: SYSRET to user code with interrupts on is
 // left to the caller.
 void open_gates(Frame& frame, const Core& core, bool leaves_for_user);

@@ -93,7 +93,7 @@ class Jit final : public TranslatedCode {
   void store(const Block& block, std::span<const u8> page);
   Block* translate(const BlockKey& key, std::span<const u8> page);
   Block* keep(const Block& block);
-  bool crosses_page(std::span<const u8> code) const;
+  bool crosses_page(const Translator::Source& source) const;
   u64 frame_behind(const BlockKey& key) const;
   void add_next_page(Translator::Source& source, std::span<u8> bytes);
   bool renew_guard(const Block& block);
@@ -146,19 +146,9 @@ void Jit::clear() {
 
 void Jit::set_up(Frame& frame) {
   new (&frame) Frame();
-  frame.tlb_mask = u64{kTlbEntries - 1} << kPageShift;
-  frame.jump_mask = JumpCache::kMask;
-  frame.sign_mask = u64{1} << 63;
-  frame.arithmetic_mask = x86::kArithmeticFlags;
-  frame.direction_mask = x86::kFlagDf;
-  frame.index_mask_32 = 31;
-  frame.index_mask_64 = 63;
-  frame.not_user_mask = ~u64{0} << 47;
+  frame.set_constants();
   frame.pending = pending_;
   frame.state = &core_->state;
-  for (JumpCache& jumps : frame.jumps) jumps.reset();
-  frame.host_mxcsr = kMxcsrMasks;
-  frame.x87_mask_bits = 0x3f;
   frame.engine = reinterpret_cast<u64>(this);
   for (std::atomic<Frame*>& known : frames_) {
     if (known.load() != nullptr) continue;
@@ -197,6 +187,7 @@ Frame& Jit::prepare() {
   if (!is_known) set_up(frame);
   const CpuState& state = core_->state;
   frame.exit_link = 0;  // of a branch that led elsewhere
+  frame.use_code_size(core_->cpl == 3, !core_->is_64bit);
   check_epochs(frame);
   patcher_.cut_far(core_->mmu.code_epoch(false, 1));
   frame.fs_base = state.segments[x86::kFs].base;
@@ -275,7 +266,8 @@ Block* Jit::find_or_translate(u64 rip, AccessMode mode, bool may_clear) {
   if (!core_->is_canonical(rip)) return nullptr;
   const Translation translation = core_->mmu.translate_code(GuestVirt(rip), mode == kUser);
   if (!translation.is_valid) return nullptr;
-  const BlockKey key{.rip = rip, .physical = translation.physical.value(), .mode = mode};
+  const BlockKey key{
+      .rip = rip, .physical = translation.physical.value(), .mode = mode, .is_32bit = !core_->is_64bit};
   if (Block* block = blocks_.find(key)) {
     if (block->second_frame == Block::kNoFrame || renew_guard(*block)) return block;
     drop(*block);
@@ -356,7 +348,7 @@ Block* Jit::translate(const BlockKey& key, std::span<const u8> page) {
   const u64 room = page.size();
   Translator::Source source{.key = key, .code = page};
   u8 bytes[2 * ZYDIS_MAX_INSTRUCTION_LENGTH];
-  if (room < ZYDIS_MAX_INSTRUCTION_LENGTH && crosses_page(source.code)) add_next_page(source, bytes);
+  if (room < ZYDIS_MAX_INSTRUCTION_LENGTH && crosses_page(source)) add_next_page(source, bytes);
   const auto base = static_cast<u32>(code_.used());
   Assembler assembler(code_.room(), code_.executable(base));
   observation_.begin_block();
@@ -378,15 +370,17 @@ Block* Jit::keep(const Block& block) {
   return &blocks_.insert(block, [&](const Block& old) { patcher_.replace(old, block); });
 }
 
-bool Jit::crosses_page(std::span<const u8> code) const {
+bool Jit::crosses_page(const Translator::Source& source) const {
   Decoded decoded;
-  const InstructionDecoder decoder(8, true, options_.features);
-  return decoder.decode(code.data(), code.size(), 0, decoded) == InstructionDecoder::Status::kNeedsMore;
+  const InstructionDecoder decoder = decoder_for(source.key, options_.features);
+  return decoder.decode(source.code.data(), source.code.size(), 0, decoded) ==
+         InstructionDecoder::Status::kNeedsMore;
 }
 
 u64 Jit::frame_behind(const BlockKey& key) const {
   const u64 next = (key.rip & ~kPageOffsetMask) + kPageSize;
-  if (!core_->is_canonical(next) || next >> 63 != key.rip >> 63) return Block::kNoFrame;
+  const bool is_beyond = key.is_32bit ? next >> 32 != 0 : next >> 63 != key.rip >> 63;
+  if (is_beyond || !core_->is_canonical(next)) return Block::kNoFrame;
   const Translation translation = core_->mmu.translate_code(GuestVirt(next), key.mode == kUser);
   const GuestPhys page = translation.physical.page_base();
   if (!translation.is_valid || !core_->memory.is_ram(page, kPageSize)) return Block::kNoFrame;

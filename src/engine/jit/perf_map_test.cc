@@ -20,6 +20,7 @@ TEST(PerfMap, NamesBlocksByTheirGuestFunctions) {
     const u8 code[32] = {};
     TranslatedBlock block{.rip = 0xffffffff81000010,
                           .mode = kSupervisor,
+                          .is_32bit = false,
                           .guest = {},
                           .host = code,
                           .host_address = reinterpret_cast<const u8*>(0x7f0000001000),

@@ -21,6 +21,7 @@ void Observation::end_block(const Block& block, std::span<const u8> guest, u32 b
   map_changes_.store(false, std::memory_order_seq_cst);
   const TranslatedBlock translated{.rip = block.key.rip,
                                    .mode = block.key.mode,
+                                   .is_32bit = block.key.is_32bit,
                                    .guest = guest.first(block.bytes),
                                    .host = {code_.executable(base), block.end - base},
                                    .host_address = code_.executable(base),

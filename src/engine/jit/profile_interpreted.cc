@@ -53,7 +53,8 @@ unsigned InterpretedCounts::fetch(Core& core, std::array<u8, ZYDIS_MAX_INSTRUCTI
     count += part;
     // The second page is looked at only for an instruction that reaches it.
     Decoded decoded;
-    if (decode(bytes.data(), count, decoded) != InstructionDecoder::Status::kNeedsMore) break;
+    const auto status = decoder_for(core).decode(bytes.data(), count, 0, decoded);
+    if (status != InstructionDecoder::Status::kNeedsMore) break;
   }
   return count;
 }
@@ -62,7 +63,8 @@ u64* InterpretedCounts::counter_of(Core& core) {
   std::array<u8, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes;
   const unsigned count = fetch(core, bytes);
   Decoded decoded;
-  if (count == 0 || decode(bytes.data(), count, decoded) != InstructionDecoder::Status::kOk) {
+  if (count == 0 ||
+      decoder_for(core).decode(bytes.data(), count, 0, decoded) != InstructionDecoder::Status::kOk) {
     return &counters_[{ZYDIS_MNEMONIC_INVALID, ZYDIS_REGISTER_NONE, Reason::kUnknown}];
   }
   Reason reason = Reason::kOutcome;

@@ -45,8 +45,8 @@ class InterpretedCounts {
   static constexpr unsigned kPlaces = 1024;
   u64* counter_of(Core& core);
   unsigned fetch(Core& core, std::array<u8, ZYDIS_MAX_INSTRUCTION_LENGTH>& bytes);
-  InstructionDecoder::Status decode(const u8* bytes, unsigned count, Decoded& out) const {
-    return InstructionDecoder(8, true, features_).decode(bytes, count, 0, out);
+  InstructionDecoder decoder_for(const Core& core) const {
+    return InstructionDecoder(core.is_64bit ? 8 : 4, true, features_);
   }
 
   x86::FeatureSet features_;

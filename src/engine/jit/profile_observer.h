@@ -11,6 +11,7 @@ namespace doppel {
 struct TranslatedBlock {
   u64 rip;
   AccessMode mode;
+  bool is_32bit;
   std::span<const u8> guest;
   std::span<const u8> host;
   const u8* host_address;                // where `host` runs

@@ -68,6 +68,7 @@ struct Addresses {
   u64 from;
   u64 to;
   bool fit;  // an address of the one has the form of the other's
+  bool is_32bit = false;
 };
 
 // How many blocks were compared.
@@ -78,8 +79,9 @@ unsigned compare_all(const Addresses& addresses, bool counts) {
   unsigned compared = 0;
   for (u64 offset = 0; offset + kPageSize <= text.size();) {
     const u64 room = kPageSize - offset % kPageSize;
-    const Translator::Source source{.key = {addresses.from + offset, 0x10000 + offset, kUser},
-                                    .code = text.subspan(offset, room)};
+    const Translator::Source source{
+        .key = {addresses.from + offset, 0x10000 + offset, kUser, addresses.is_32bit},
+        .code = text.subspan(offset, room)};
     const Block block = shop.translate(source, kFirst);
     offset += std::max(block.bytes, 1u);
     EXPECT_TRUE(block.is_copyable);
@@ -109,6 +111,12 @@ TEST(Relocation, ACopyForAnotherRandomAddressIsWhatTranslationMakes) {
 
 TEST(Relocation, TheSameWithCountedInstructions) {
   EXPECT_GT(compare_all({0x7f12'3456'7000, 0x5555'0000'1000, true}, true), 1000u);
+}
+
+// As such this program's code is nonsense, but code. Branches behind 4 GiB wrap.
+TEST(Relocation, TheSameWith32BitCode) {
+  EXPECT_GT(compare_all({0x40'0000, 0xf7c3'5000, true, true}, false), 1000u);
+  EXPECT_GT(compare_all({0xfff9'e000, 0x1000, true, true}, true), 1000u);
 }
 
 TEST(Relocation, AddressesOfOtherLengthsAreNotCopied) {

@@ -4,22 +4,26 @@
 namespace doppel::jit {
 namespace {
 
-constexpr Memory below(i32 bytes) { return {.base = kGuestRsp, .displacement = -bytes}; }
-constexpr Memory above(i32 bytes) { return {.base = kGuestRsp, .displacement = bytes}; }
+constexpr Memory below(unsigned bytes) {
+  return {.base = kGuestRsp, .displacement = -static_cast<i32>(bytes)};
+}
+constexpr Memory above(unsigned bytes) {
+  return {.base = kGuestRsp, .displacement = static_cast<i32>(bytes)};
+}
 
 }  // namespace
 
 void Translator::emit_push(const Item& item) {
   const ZydisDecodedOperand& operand = item.decoded.operand(0);
   if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
-    assembler_->load(kTest, emit_operand(item, operand));
+    load_word(kTest, emit_operand(item, operand));
     assembler_->store(in_frame(offsetof(Frame, scratch)), kTest);
   }
-  assembler_->lea(kAddress, below(8));
-  const Memory place = emit_access(item, kAddress, 8, true);
+  lea_word(kAddress, below(word()));
+  const Memory place = emit_access(item, kAddress, word(), true);
   if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
     assembler_->load(kTest, in_frame(offsetof(Frame, scratch)));
-    assembler_->store(place, kTest);
+    store_word(place, kTest);
   } else {
     store_pushed(item, place);
   }
@@ -28,38 +32,28 @@ void Translator::emit_push(const Item& item) {
 
 void Translator::emit_pop(const Item& item) {
   const unsigned guest = guest_number(item.decoded.operand(0).reg.value);
-  const Memory place = emit_access(item, kGuestRsp, 8, false);
-  const Host host = host_register(guest);
-  if (guest == x86::kRsp) {
-    assembler_->load(kGuestRsp, place);
-    return;
-  }
-  if (host == kInFrame) {
-    assembler_->load(kTest, place);
-    store_guest(guest, kTest);
-  } else {
-    assembler_->load(host, place);
-  }
-  assembler_->lea(kGuestRsp, above(8));
+  const Memory place = emit_access(item, kGuestRsp, word(), false);
+  load_popped(guest, place);
+  if (guest != x86::kRsp) lea_word(kGuestRsp, above(word()));
 }
 
 void Translator::emit_leave(const Item& item) {
-  const Memory place = emit_access(item, x86::kRbp, 8, false);
-  assembler_->load(kTest, place);
-  assembler_->lea(kGuestRsp, {.base = x86::kRbp, .displacement = 8});
+  const Memory place = emit_access(item, x86::kRbp, word(), false);
+  load_word(kTest, place);
+  lea_word(kGuestRsp, {.base = x86::kRbp, .displacement = static_cast<i32>(word())});
   assembler_->move(x86::kRbp, kTest);
 }
 
 // The return address goes onto the guest's stack.
 void Translator::emit_push_return(const Item& item) {
-  assembler_->lea(kAddress, below(8));
-  store_return(item, emit_access(item, kAddress, 8, true));
+  lea_word(kAddress, below(word()));
+  store_return(item, emit_access(item, kAddress, word(), true));
   assembler_->move(kGuestRsp, kAddress);
 }
 
 void Translator::emit_call(const Item& item) {
   emit_push_return(item);
-  go_to(item.next() + static_cast<u64>(item.decoded.operand(0).imm.value.s), item.rip);
+  go_to(target_of(item), item.rip);
 }
 
 // Goes on with the entry's index in kAddend when the block at kAddress is known; else the interpreter does
@@ -83,8 +77,8 @@ void Translator::emit_lookup(const Item& item) {
 }
 
 void Translator::emit_return(const Item& item) {
-  const Memory place = emit_access(item, kGuestRsp, 8, false);
-  assembler_->load(kAddress, place);
+  const Memory place = emit_access(item, kGuestRsp, word(), false);
+  load_word(kAddress, place);
   emit_jump_from_return(item);
 }
 
@@ -93,14 +87,14 @@ void Translator::emit_jump_from_return(const Item& item) {
   emit_lookup(item);
   const ZydisDecodedOperand& operand = item.decoded.operand(0);
   const bool pops = operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  assembler_->lea(kGuestRsp, above(8 + (pops ? static_cast<i32>(operand.imm.value.u) : 0)));
+  lea_word(kGuestRsp, above(word() + (pops ? static_cast<unsigned>(operand.imm.value.u) : 0)));
   assembler_->jump_memory(code_of(kAddend));
 }
 
 void Translator::emit_load_target(const Item& item) {
   const ZydisDecodedOperand& operand = item.decoded.operand(0);
   if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
-    assembler_->load(kAddress, emit_operand(item, operand));
+    load_word(kAddress, emit_operand(item, operand));
   } else {
     load_guest(kAddress, guest_number(operand.reg.value));
   }
@@ -121,8 +115,7 @@ void Translator::emit_indirect(const Item& item) {
 
 // Jcc: the opcode's low bits are the condition, in the short and in the long form.
 void Translator::emit_jump_if(const Item& item) {
-  const u64 target = item.next() + static_cast<u64>(item.decoded.operand(0).imm.value.s);
-  bind_target(assembler_->jump_if(item.decoded.instruction.opcode & 0xf), target, item.rip);
+  bind_target(assembler_->jump_if(item.decoded.instruction.opcode & 0xf), target_of(item), item.rip);
 }
 
 // Where a branch leads, from now on or once it has been taken.

@@ -46,7 +46,7 @@ void Translator::emit_lea_of(const Item& item, const ZydisDecodedOperand& operan
   }
   if (address.base == Memory::kNone) {
     if (address.index == Memory::kNone) {
-      const u64 value = static_cast<u64>(static_cast<i64>(address.displacement));
+      const auto value = static_cast<u64>(mem.disp.value);
       assembler_->set(to, is_short || !is_wide ? value & 0xffffffff : value);
       return;
     }
@@ -61,22 +61,29 @@ void Translator::emit_lea_of(const Item& item, const ZydisDecodedOperand& operan
   assembler_->op(is_wide && !is_short, {0x8d}, to, address);
 }
 
+// 32-bit code: limits and types other than those of all data of 4 GiB are the interpreter's.
+void Translator::require_segment(const Item& item, ZydisRegister segment) {
+  require_zero(item, segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_closed) : offsetof(Frame, gs_closed));
+}
+
 // The register with the linear address: kAddress, or the guest's own where nothing is to be computed.
 Host Translator::emit_address(const Item& item, const ZydisDecodedOperand& operand) {
   const auto& mem = operand.mem;
   const bool has_segment = mem.segment == ZYDIS_REGISTER_FS || mem.segment == ZYDIS_REGISTER_GS;
   const bool is_plain_base = mem.base != ZYDIS_REGISTER_NONE && mem.base != ZYDIS_REGISTER_RIP &&
                              mem.base != ZYDIS_REGISTER_EIP && mem.index == ZYDIS_REGISTER_NONE &&
-                             mem.disp.value == 0 && item.decoded.instruction.address_width == 64;
+                             mem.disp.value == 0 &&
+                             item.decoded.instruction.address_width == (is_64bit() ? 64 : 32);
   if (is_plain_base && !has_segment) {
     const Host host = host_register(guest_number(mem.base));
     if (host != kInFrame) return host;
   }
+  if (has_segment && !is_64bit()) require_segment(item, mem.segment);
   emit_lea_of(item, operand, kAddress, true);
   if (has_segment) {
     assembler_->load(kTest, in_frame(mem.segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_base)
                                                                       : offsetof(Frame, gs_base)));
-    assembler_->lea(kAddress, {.base = kAddress, .index = kTest});
+    lea_word(kAddress, {.base = kAddress, .index = kTest});
   }
   return kAddress;
 }

@@ -156,9 +156,11 @@ Translator::Registers Translator::assign(const Decoded& decoded, const Assignmen
   registers.reg = static_cast<Host>(raw.modrm.reg | raw.rex.R << 3);
   registers.rm = static_cast<Host>(raw.modrm.rm | raw.rex.B << 3);
   if (decoded.instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
-    registers.reg = static_cast<Host>(raw.modrm.reg | (raw.vex.R ^ 1) << 3);
-    registers.rm = static_cast<Host>(raw.modrm.rm | (raw.vex.B ^ 1) << 3);
-    registers.vvvv = static_cast<Host>(~raw.vex.vvvv & 0xf);
+    const bool is_32bit = decoded.instruction.machine_mode != ZYDIS_MACHINE_MODE_LONG_64;
+    const u8 mask = is_32bit ? 7 : 15;
+    registers.reg = static_cast<Host>((raw.modrm.reg | (raw.vex.R ^ 1) << 3) & mask);
+    registers.rm = static_cast<Host>((raw.modrm.rm | (raw.vex.B ^ 1) << 3) & mask);
+    registers.vvvv = static_cast<Host>(~raw.vex.vvvv & mask);
   }
   registers.has_high = has_high;
   for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
@@ -265,13 +267,47 @@ void put_prefixes(Assembler& a, const ZydisDecodedInstruction& instruction) {
   }
 }
 
+// An opcode that 64-bit code has.
+struct Opcode {
+  u8 value;
+  bool has_modrm;
+  bool has_operand_in_it;  // a register in the low bits
+  unsigned reg;            // of ModRM when the instruction has none of its own
+};
+
+Opcode opcode_of(const Decoded& decoded) {
+  const ZydisDecodedInstruction& instruction = decoded.instruction;
+  const auto is_in_opcode = [&](unsigned operand) {
+    return operand < instruction.operand_count &&
+           decoded.operand(operand).type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           decoded.operand(operand).encoding == ZYDIS_OPERAND_ENCODING_OPCODE;
+  };
+  const bool has_modrm = (instruction.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
+  Opcode opcode{.value = instruction.opcode,
+                .has_modrm = has_modrm,
+                .has_operand_in_it = !has_modrm && (is_in_opcode(0) || is_in_opcode(1)),
+                .reg = 0};
+  if (instruction.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return opcode;
+  // MOV with an offset becomes the one with ModRM, INC and DEC of one byte those of two, and the other ALU
+  // opcode for bytes the common one.
+  if (opcode.value >= 0xa0 && opcode.value <= 0xa3) {
+    constexpr u8 kMoves[] = {0x8a, 0x8b, 0x88, 0x89};
+    return {.value = kMoves[opcode.value & 3], .has_modrm = true, .has_operand_in_it = false, .reg = 0};
+  }
+  if (opcode.value >= 0x40 && opcode.value <= 0x4f) {
+    return {.value = 0xff, .has_modrm = true, .has_operand_in_it = false, .reg = opcode.value >> 3 & 1u};
+  }
+  if (opcode.value == 0x82) opcode.value = 0x80;
+  return opcode;
+}
+
 constexpr unsigned extension(Host reg) { return reg == Memory::kNone ? 0u : reg >> 3 & 1u; }
 
 }  // namespace
 
 void Translator::emit_encoded(const Decoded& decoded, const Registers& registers, const Memory* memory) {
   const ZydisDecodedInstruction& instruction = decoded.instruction;
-  const bool has_modrm = (instruction.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
+  const Opcode opcode = opcode_of(decoded);
   const Host base = memory != nullptr ? memory->base : registers.rm;
   const Host index = memory != nullptr ? memory->index : Memory::kNone;
   const unsigned r = extension(registers.reg);
@@ -281,27 +317,21 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
     const auto& vex = instruction.raw.vex;
     assembler_->bytes({0xc4, (r ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | vex.m_mmmm,
                        unsigned{vex.W} << 7 | (~registers.vvvv & 0xfu) << 3 | unsigned{vex.L} << 2 | vex.pp,
-                       instruction.opcode});
+                       opcode.value});
   } else {
     put_prefixes(*assembler_, instruction);
     const unsigned rex = 0x40u | unsigned{instruction.raw.rex.W} << 3 | r << 2 | x << 1 | b;
     VERIFY(!registers.has_high || rex == 0x40);
     if (rex != 0x40 || registers.needs_rex) assembler_->byte(rex);
     put_opcode_map(*assembler_, instruction);
-    // A register in the opcode's low bits.
-    const bool is_opcode_register =
-        !has_modrm && instruction.operand_count > 0 &&
-        decoded.operand(0).type == ZYDIS_OPERAND_TYPE_REGISTER &&
-        (decoded.operand(0).encoding == ZYDIS_OPERAND_ENCODING_OPCODE ||
-         (instruction.operand_count > 1 && decoded.operand(1).encoding == ZYDIS_OPERAND_ENCODING_OPCODE));
-    assembler_->byte(is_opcode_register ? (instruction.opcode & 0xf8u) | (registers.rm & 7)
-                                        : instruction.opcode);
+    assembler_->byte(opcode.has_operand_in_it ? (opcode.value & 0xf8u) | (registers.rm & 7) : opcode.value);
   }
-  if (has_modrm) {
+  if (opcode.has_modrm) {
+    const unsigned reg = registers.reg | opcode.reg;
     if (memory != nullptr) {
-      assembler_->modrm(registers.reg, *memory);
+      assembler_->modrm(reg, *memory);
     } else {
-      assembler_->byte(0xc0u | (registers.reg & 7) << 3 | (registers.rm & 7));
+      assembler_->byte(0xc0u | (reg & 7) << 3 | (registers.rm & 7));
     }
   }
   assembler_->bytes(immediate_bytes(decoded));

@@ -38,7 +38,7 @@ bool Translator::emit_stack_run(std::span<const Item> run) {
     emit_pushes(run);
     const Item& last = run.back();
     if (last.classified.kind != Kind::kCall) return true;
-    go_to(last.next() + static_cast<u64>(last.decoded.operand(0).imm.value.s), last.rip);
+    go_to(target_of(last), last.rip);
     return false;
   }
   emit_pops(run);
@@ -47,12 +47,13 @@ bool Translator::emit_stack_run(std::span<const Item> run) {
 
 // Everything is stored, or the interpreter begins with the first push.
 void Translator::emit_pushes(std::span<const Item> run) {
-  const auto bytes = static_cast<i32>(8 * run.size());
-  assembler_->lea(kAddress, {.base = kGuestRsp, .displacement = -bytes});
+  const auto step = static_cast<i32>(word());
+  const i32 bytes = step * static_cast<i32>(run.size());
+  lea_word(kAddress, {.base = kGuestRsp, .displacement = -bytes});
   Memory place = emit_access(run.front(), kAddress, static_cast<unsigned>(bytes), true);
   place.displacement = bytes;
   for (const Item& item : run) {
-    place.displacement -= 8;
+    place.displacement -= step;
     if (item.classified.kind == Kind::kCall) {
       store_return(item, place);
     } else {
@@ -63,44 +64,45 @@ void Translator::emit_pushes(std::span<const Item> run) {
 }
 
 void Translator::emit_pops(std::span<const Item> run) {
-  const auto bytes = static_cast<i32>(8 * run.size());
-  Memory place = emit_access(run.front(), kGuestRsp, static_cast<unsigned>(bytes), false);
+  const unsigned bytes = word() * static_cast<unsigned>(run.size());
+  Memory place = emit_access(run.front(), kGuestRsp, bytes, false);
   for (const Item& item : run) {
     if (item.classified.kind == Kind::kReturn) break;
-    const unsigned guest = guest_number(item.decoded.operand(0).reg.value);
-    const Host host = host_register(guest);
-    if (host == kInFrame) {
-      assembler_->load(kTest, place);
-      store_guest(guest, kTest);
-    } else {
-      assembler_->load(host, place);
-    }
-    place.displacement += 8;
+    load_popped(guest_number(item.decoded.operand(0).reg.value), place);
+    place.displacement += static_cast<i32>(word());
   }
   const Item& last = run.back();
-  if (last.classified.kind == Kind::kReturn) assembler_->load(kAddress, place);
-  assembler_->lea(kGuestRsp, {.base = kGuestRsp, .displacement = place.displacement});
+  if (last.classified.kind == Kind::kReturn) load_word(kAddress, place);
+  lea_word(kGuestRsp, {.base = kGuestRsp, .displacement = place.displacement});
   if (last.classified.kind == Kind::kReturn) emit_jump_from_return(last);
+}
+
+void Translator::load_popped(unsigned guest, const Memory& place) {
+  const Host host = host_register(guest);
+  if (host != kInFrame) return load_word(host, place);
+  load_word(kTest, place);
+  store_guest(guest, kTest);
 }
 
 void Translator::store_pushed(const Item& item, const Memory& place) {
   const ZydisDecodedOperand& operand = item.decoded.operand(0);
   if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-    assembler_->op(true, {0xc7}, 0, place);
+    assembler_->op(is_64bit(), {0xc7}, 0, place);
     assembler_->word32(static_cast<u32>(operand.imm.value.s));
     return;
   }
   const unsigned guest = guest_number(operand.reg.value);
   Host host = host_register(guest);
   if (host == kInFrame) load_guest(host = kTest, guest);
-  assembler_->store(place, host);
+  store_word(place, host);
 }
 
 void Translator::store_return(const Item& item, const Memory& place) {
-  if (is_sign_extended(item.next())) {
-    assembler_->op(true, {0xc7}, 0, place);
+  if (key_.is_32bit || is_sign_extended(item.next())) {
+    assembler_->op(is_64bit(), {0xc7}, 0, place);
     assembler_->word32(static_cast<u32>(item.next()));
-    relocate(Relocation::Kind::kAddressSigned, assembler_->position() - 4);
+    relocate(key_.is_32bit ? Relocation::Kind::kAddressLow : Relocation::Kind::kAddressSigned,
+             assembler_->position() - 4);
   } else {
     set_address(kTest, item.next());
     assembler_->store(place, kTest);

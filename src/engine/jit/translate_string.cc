@@ -20,7 +20,9 @@ void Translator::emit_bit_string(const Item& item) {
   if (!is_wide) assembler_->op(true, {0x63}, kAddend, kAddend);  // movsxd
   assembler_->set(kTest, is_wide ? 6 : 5);
   assembler_->vex({2, 2, 1, 0, 0xf7}, kAddend, kTest, kAddend);  // sarx
-  assembler_->lea(kAddress, {.base = kAddress, .index = kAddend, .scale = static_cast<u8>(is_wide ? 3 : 2)});
+  const bool is_whole = decoded.instruction.address_width == 64;
+  assembler_->op(is_whole, {0x8d}, kAddress,
+                 Memory{.base = kAddress, .index = kAddend, .scale = static_cast<u8>(is_wide ? 3 : 2)});
   const bool is_write = decoded.instruction.mnemonic != ZYDIS_MNEMONIC_BT;
   const Memory place = emit_access(item, kAddress, memory.size / 8, is_write);
   load_guest(kTest, guest);
@@ -87,11 +89,11 @@ void Translator::emit_string(const Item& item) {
   }
   emit_block_access(item, x86::kRdi, true);
   // kAddress holds the length. The guest's pointers move by it.
-  assembler_->lea(x86::kRdi, {.base = x86::kRdi, .index = kAddress});
+  lea_word(x86::kRdi, {.base = x86::kRdi, .index = kAddress});
   assembler_->store(in_frame(offsetof(Frame, scratch) + 16), x86::kRdi);
   assembler_->move(x86::kRdi, kAddend);
   if (moves) {
-    assembler_->lea(kAddend, {.base = x86::kRsi, .index = kAddress});
+    lea_word(kAddend, {.base = x86::kRsi, .index = kAddress});
     assembler_->load(x86::kRsi, in_frame(offsetof(Frame, scratch) + 8));
   }
   if (is_repeated) {

@@ -52,10 +52,10 @@ void Translator::emit_flags_image(Host to) {
 void Translator::emit_push_flags(const Item& item) {
   emit_flags_image(kAddress);
   assembler_->store(in_frame(offsetof(Frame, scratch)), kAddress);
-  assembler_->lea(kAddress, {.base = kGuestRsp, .displacement = -8});
-  const Memory place = emit_access(item, kAddress, 8, true);
+  lea_word(kAddress, {.base = kGuestRsp, .displacement = -static_cast<i32>(word())});
+  const Memory place = emit_access(item, kAddress, word(), true);
   assembler_->load(kTest, in_frame(offsetof(Frame, scratch)));
-  assembler_->store(place, kTest);
+  store_word(place, kTest);
   assembler_->move(kGuestRsp, kAddress);
 }
 
@@ -195,7 +195,7 @@ void Translator::emit_read_base(const Item& item) {
 void Translator::emit_read_control(const Item& item) {
   const bool is_cr2 = item.decoded.operand(1).reg.value == ZYDIS_REGISTER_CR2;
   assembler_->load(kTest, in_frame(offsetof(Frame, state)));
-  assembler_->load(kTest, state_field(is_cr2 ? offsetof(CpuState, cr2) : offsetof(CpuState, cr3)));
+  load_word(kTest, state_field(is_cr2 ? offsetof(CpuState, cr2) : offsetof(CpuState, cr3)));
   store_guest(guest_number(item.decoded.operand(0).reg.value), kTest);
 }
 
@@ -218,11 +218,10 @@ bool Translator::emit_system(const Item& item) {
     emit_load_x87_control(item);
     return true;
   }
-  const bool is_for_user =
-      kind == Kind::kSystemCall || kind == Kind::kReadTsc || kind == Kind::kReadBase ||
-      kind == Kind::kSerialize ||
-      (kind == Kind::kFlags && (item.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_PUSHFQ ||
-                                item.decoded.instruction.mnemonic == ZYDIS_MNEMONIC_CLD));
+  const bool is_for_user = kind == Kind::kSystemCall || kind == Kind::kReadTsc || kind == Kind::kReadBase ||
+                           kind == Kind::kSerialize ||
+                           (kind == Kind::kFlags && item.decoded.instruction.mnemonic != ZYDIS_MNEMONIC_CLI &&
+                            item.decoded.instruction.mnemonic != ZYDIS_MNEMONIC_STI);
   // With a count of instructions the time of an instruction is exact, and the interpreter knows it.
   const bool needs_count = kind == Kind::kReadTsc && options_.counts;
   if (is_user != is_for_user && (is_user || kind == Kind::kSystemCall)) {

@@ -112,7 +112,7 @@ struct TranslationStore::Slot {
 namespace {
 
 u64 hash_of_place(u64 variant, const BlockKey& key) {
-  return mix(mix(variant, key.rip & kPageOffsetMask), key.mode);
+  return mix(mix(variant, key.rip & kPageOffsetMask), key.mode | (key.is_32bit ? 0x100u : 0u));
 }
 // `page`: from the block's first byte to the end of its page.
 u64 prefix_of(u64 variant, const BlockKey& key, std::span<const u8> page) {
@@ -208,7 +208,8 @@ std::optional<TranslationStore::Stored> TranslationStore::find(u64 variant, cons
     const std::span<const u8> data = data_.subspan(record.data, record.data_bytes());
     if (std::memcmp(data.data(), page.data(), record.guest_size) != 0) continue;
     Stored stored;
-    stored.block.key = {.rip = record.rip, .physical = key.physical, .mode = key.mode};
+    stored.block.key = key;
+    stored.block.key.rip = record.rip;
     stored.block.is_copyable = true;
     stored.block.entry = record.entry;
     stored.block.direct = record.direct;

@@ -20,7 +20,7 @@ Translator::Translator(const TranslationContext& context)
       items_(std::make_unique_for_overwrite<Item[]>(context.options.instructions)) {}
 
 void Translator::decode(std::span<const u8> code, unsigned most) {
-  const InstructionDecoder decoder(8, true, options_.features);
+  const InstructionDecoder decoder = decoder_for(key_, options_.features);
   item_count_ = 0;
   u64 offset = 0;
   unsigned branches = 0;
@@ -103,7 +103,7 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   // A serializing instruction looks for attention, as another CPU may have changed what follows.
   const bool polls = items_[item_count_ - 1].classified.kind == Kind::kSerialize;
   if (is_open) mark(end_rip_, false);
-  if (is_open) go_to(end_rip_, polls ? end_rip_ : end_rip_ - 1);
+  if (is_open) go_to(wrapped(end_rip_), polls ? end_rip_ : end_rip_ - 1);
   emit_detours();
   block.end = position();
   block.is_copyable = is_copyable_ && !crosses;
@@ -111,6 +111,7 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
 }
 
 void Translator::set_address(Host to, u64 address) {
+  if (key_.is_32bit) return set_address_low(to, address);
   assembler_->set(to, address);
   const Relocation::Kind kind = address_kind(address);
   relocate(kind, assembler_->position() - (kind == Relocation::Kind::kAddress ? 8 : 4));
@@ -211,7 +212,7 @@ bool Translator::emit_item(const Item& item) {
       emit_jump_if(item);
       return true;
     case Kind::kJump:
-      go_to(item.next() + static_cast<u64>(item.decoded.operand(0).imm.value.s), item.rip);
+      go_to(target_of(item), item.rip);
       return false;
     case Kind::kCall:
       emit_call(item);

@@ -34,6 +34,10 @@ struct TranslationContext {
   const TranslationOptions& options;
 };
 
+inline InstructionDecoder decoder_for(const BlockKey& key, const x86::FeatureSet& features) {
+  return InstructionDecoder(key.is_32bit ? 4 : 8, true, features);
+}
+
 // Makes one block after the other; it is kept for its buffers.
 class Translator {
  public:
@@ -71,6 +75,17 @@ class Translator {
     u64 next() const { return rip + decoded.instruction.length; }
   };
 
+  // What depends on the size of the code: a word is what the stack and addresses are made of.
+  bool is_64bit() const { return !key_.is_32bit; }
+  unsigned word() const { return key_.is_32bit ? 4 : 8; }
+  u64 wrapped(u64 rip) const { return key_.is_32bit ? rip & 0xffffffff : rip; }
+  void load_word(Host to, const Memory& from) { assembler_->op(is_64bit(), {0x8b}, to, from); }
+  void store_word(const Memory& to, Host from) { assembler_->op(is_64bit(), {0x89}, from, to); }
+  void lea_word(Host to, const Memory& address) { assembler_->op(is_64bit(), {0x8d}, to, address); }
+  u64 target_of(const Item& branch) const {
+    return wrapped(branch.next() + static_cast<u64>(branch.decoded.operand(0).imm.value.s));
+  }
+
   // translator.cc
   void decode(std::span<const u8> code, unsigned most);
   void leave_out_last_sti(u64& offset);
@@ -98,6 +113,7 @@ class Translator {
   u32 position() const { return assembler_->position() + base_; }
 
   // translate_memory.cc: addresses and accesses.
+  void require_segment(const Item& item, ZydisRegister segment);
   Host emit_address(const Item& item, const ZydisDecodedOperand& operand);
   void emit_lea_of(const Item& item, const ZydisDecodedOperand& operand, Host to, bool is_wide);
   // Changes kAddend and kTest; the result is where the operand is in the host.
@@ -120,6 +136,7 @@ class Translator {
   bool emit_stack_run(std::span<const Item> run);
   void emit_pushes(std::span<const Item> run);
   void emit_pops(std::span<const Item> run);
+  void load_popped(unsigned guest, const Memory& place);
   void store_pushed(const Item& item, const Memory& place);
   void store_return(const Item& item, const Memory& place);
 
