@@ -274,7 +274,7 @@ Kind classify_branch(const Decoded& decoded) {
     case ZYDIS_MNEMONIC_LOOP:
     case ZYDIS_MNEMONIC_LOOPE:
     case ZYDIS_MNEMONIC_LOOPNE:
-      return Kind::kInterpret;
+      return instruction.address_width != 16 ? Kind::kLoop : Kind::kInterpret;
     default:
       return instruction.meta.category == ZYDIS_CATEGORY_COND_BR ? Kind::kJumpIf : Kind::kInterpret;
   }
@@ -319,6 +319,8 @@ Kind classify_system(const Decoded& decoded) {
     case ZYDIS_MNEMONIC_RDTSC:
     case ZYDIS_MNEMONIC_RDTSCP:
       return Kind::kReadTsc;
+    case ZYDIS_MNEMONIC_RDPID:
+      return Kind::kReadPid;
     case ZYDIS_MNEMONIC_RDFSBASE:
     case ZYDIS_MNEMONIC_RDGSBASE:
       return Kind::kReadBase;

@@ -12,6 +12,7 @@ enum class Kind : u8 {
   kLea,
   kJump,
   kJumpIf,
+  kLoop,  // LOOP, JRCXZ and their kin
   kCall,
   kJumpIndirect,
   kCallIndirect,
@@ -27,6 +28,7 @@ enum class Kind : u8 {
   kSystemCall,    // SYSCALL
   kSystemReturn,  // SYSRET
   kReadTsc,
+  kReadPid,
   kReadBase,        // RDFSBASE, RDGSBASE
   kReadControl,     // MOV from CR2, CR3
   kLoadX87Control,  // FLDCW

@@ -44,6 +44,12 @@ TEST(Classify, ControlFlow) {
   EXPECT_EQ(kind({0xc2, 8, 0}), Kind::kReturn);
 }
 
+TEST(Classify, CountedBranches) {
+  EXPECT_EQ(kind({0xe2, 0xfe}), Kind::kLoop);
+  EXPECT_EQ(kind({0x67, 0xe3, 0x10}), Kind::kLoop);                // jecxz
+  EXPECT_EQ(kind_in_32bit({0x67, 0xe3, 0x10}), Kind::kInterpret);  // jcxz
+}
+
 TEST(Classify, FarTransfersAreInterpreted) {
   EXPECT_EQ(kind({0xff, 0x28}), Kind::kInterpret);  // jmp far [rax]
   EXPECT_EQ(kind({0xcb}), Kind::kInterpret);        // retf

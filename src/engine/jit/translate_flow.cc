@@ -118,6 +118,39 @@ void Translator::emit_jump_if(const Item& item) {
   bind_target(assembler_->jump_if(item.decoded.instruction.opcode & 0xf), target_of(item), item.rip);
 }
 
+// Counts are in RCX, or ECX with 32-bit addresses.
+void Translator::emit_loop(const Item& item) {
+  constexpr unsigned kZero = 4;
+  constexpr unsigned kNotZero = 5;
+  const auto& instruction = item.decoded.instruction;
+  const bool is_wide = instruction.address_width == 64;
+  const bool counts = instruction.opcode != 0xe3;  // JRCXZ
+  if (counts) assembler_->op(is_wide, {0x8d}, kGuestRcx, Memory{.base = kGuestRcx, .displacement = -1});
+  assembler_->op(is_wide, {0x89}, kGuestRcx, kTest);
+  const u32 is_zero = assembler_->jump_if_zero();
+  u32 branch = 0;
+  u32 next = 0;
+  switch (instruction.opcode) {
+    case 0xe0:  // LOOPNE
+      branch = assembler_->jump_if(kNotZero);
+      break;
+    case 0xe1:  // LOOPE
+      branch = assembler_->jump_if(kZero);
+      break;
+    case 0xe2:
+      branch = assembler_->jump();
+      break;
+    default:
+      next = assembler_->jump();
+      assembler_->bind_short(is_zero);
+      branch = assembler_->jump();
+      assembler_->bind(next);
+      break;
+  }
+  if (counts) assembler_->bind_short(is_zero);
+  bind_target(branch, target_of(item), item.rip);
+}
+
 // Where a branch leads, from now on or once it has been taken.
 void Translator::bind_target(u32 branch, u64 target, u64 from) {
   if (!is_linkable(target)) {

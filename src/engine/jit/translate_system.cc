@@ -183,6 +183,12 @@ void Translator::emit_read_tsc(const Item& item) {
   }
 }
 
+void Translator::emit_read_pid(const Item& item) {
+  assembler_->load(kTest, in_frame(offsetof(Frame, state)));
+  assembler_->op(false, {0x8b}, kTest, state_field(offsetof(CpuState, tsc_aux)));
+  store_guest(guest_number(item.decoded.operand(0).reg.value), kTest);
+}
+
 void Translator::emit_read_base(const Item& item) {
   require_zero(item, offsetof(Frame, fsgsbase_closed));
   const ZydisDecodedOperand& to = item.decoded.operand(0);
@@ -214,8 +220,11 @@ void Translator::emit_load_x87_control(const Item& item) {
 bool Translator::emit_system(const Item& item) {
   const bool is_user = key_.mode == kUser;
   const Kind kind = item.classified.kind;
-  if (kind == Kind::kLoadX87Control) {
-    emit_load_x87_control(item);
+  if (kind == Kind::kLoadX87Control || kind == Kind::kReadPid) {
+    if (kind == Kind::kReadPid)
+      emit_read_pid(item);
+    else
+      emit_load_x87_control(item);
     return true;
   }
   const bool is_for_user = kind == Kind::kSystemCall || kind == Kind::kReadTsc || kind == Kind::kReadBase ||

@@ -42,7 +42,8 @@ void Translator::decode(std::span<const u8> code, unsigned most) {
     offset += item.decoded.instruction.length;
     const Kind kind = item.classified.kind;
     // Where instructions are counted, a block is executed whole.
-    const bool may_branch = kind == Kind::kJumpIf && (options_.counts || ++branches == kMaxBranches);
+    const bool is_conditional = kind == Kind::kJumpIf || kind == Kind::kLoop;
+    const bool may_branch = is_conditional && (options_.counts || ++branches == kMaxBranches);
     const bool is_system = kind == Kind::kAccessFlag || kind == Kind::kSystemCall ||
                            kind == Kind::kSystemReturn || kind == Kind::kSerialize;
     const bool goes_on = !may_branch && !is_system && kind != Kind::kInterpret && kind != Kind::kJump &&
@@ -210,6 +211,9 @@ bool Translator::emit_item(const Item& item) {
       return true;
     case Kind::kJumpIf:
       emit_jump_if(item);
+      return true;
+    case Kind::kLoop:
+      emit_loop(item);
       return true;
     case Kind::kJump:
       go_to(target_of(item), item.rip);

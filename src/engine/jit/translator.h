@@ -147,6 +147,7 @@ class Translator {
   void emit_call(const Item& item);
   void emit_return(const Item& item);
   void emit_jump_if(const Item& item);
+  void emit_loop(const Item& item);
   void emit_indirect(const Item& item);
   void emit_load_target(const Item& item);
   void emit_push_return(const Item& item);
@@ -172,6 +173,7 @@ class Translator {
   void emit_segments(unsigned which);
   void emit_look_in(AccessMode mode);
   void emit_read_tsc(const Item& item);
+  void emit_read_pid(const Item& item);
   void emit_read_base(const Item& item);
   void emit_read_control(const Item& item);
   void emit_load_x87_control(const Item& item);
