@@ -90,8 +90,9 @@ def start_piped(command):
 class Guest:
     """What a peer starts: an initramfs, words for the kernel, arguments for init, a folder for temporary files."""
 
-    def __init__(self, work, image, arguments=(), words=""):
+    def __init__(self, work, image, arguments=(), words="", bits=64):
         self.work = work
+        self.bits = bits  # of the program that is init
         self.image = image
         self.arguments = tuple(arguments)
         self.words = words
@@ -104,7 +105,11 @@ class Guest:
 
 def start_native(guest):
     """The benchmark as a process of this host."""
-    return start_piped([GUEST / "guest-bench", "--native", TOOLS, *guest.arguments])
+    program = GUEST / ("guest-bench" if guest.bits == 64 else "guest-bench-32")
+    try:
+        return start_piped([program, "--native", TOOLS, *guest.arguments])
+    except OSError as error:
+        raise Missing(f"{program.name} cannot run here: {error.strerror}") from error
 
 
 def start_qemu(guest, extra=(), kernel=GUEST / "vmlinuz"):
@@ -147,6 +152,8 @@ def start_doppel(engine):
 def start_uml(guest):
     """User Mode Linux: Debian's kernel for it, a process that traces the guest's processes."""
     require("linux.uml")
+    if guest.bits != 64:
+        raise Missing(f"has no processes of {guest.bits} bits")
     console = "con=null con0=null,fd:1 ssl=null quiet panic=-1"
     return start_piped(["linux.uml", f"mem={MEMORY_MIB}M", f"initrd={guest.image}",
                         *guest.cmdline(console).split()])

@@ -79,10 +79,11 @@ def follow(started, limit):
     return watch.result
 
 
-def make_image(work, with_tools):
-    """bench.img, with Debian's programs behind it when they are wanted."""
+def make_image(work, with_tools, bits=64):
+    """bench.img, or that of 32 bits, with Debian's programs behind it when they are wanted."""
+    plain = GUEST / ("bench.img" if bits == 64 else "bench-32.img")
     if not with_tools:
-        return GUEST / "bench.img"
+        return plain
     image = work / "bench.img"
-    image.write_bytes((GUEST / "bench.img").read_bytes() + (GUEST / "bench-tools.img").read_bytes())
+    image.write_bytes(plain.read_bytes() + (GUEST / "bench-tools.img").read_bytes())
     return image

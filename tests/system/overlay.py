@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from doppel import GUEST, Skip
+from doppel import GUEST, ROOT, Skip
 
 LOAD = "for module in $(cat /modules/order); do insmod /modules/$module.ko || exit 1; done\n"
 
@@ -48,6 +48,15 @@ def cpio(tree):
     names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
     return subprocess.run(("cpio", "--quiet", "-0", "-o", "-H", "newc", "-R", "0:0"), check=True, capture_output=True,
                           input="\0".join(names).encode() + b"\0", cwd=tree).stdout
+
+
+def program(target, sources, *words):
+    """Compiles sources of tests/system/programs to a static program of the guest; returns its path."""
+    paths = [ROOT / "tests" / "system" / "programs" / source for source in sources]
+    built = subprocess.run(("clang-19", "-O1", "-static", *words, "-o", target, *paths), check=False)
+    if built.returncode != 0:
+        raise Skip("clang-19 cannot build the guest's program")
+    return target
 
 
 def initrd(folder, modules, script, unloaded=(), base="initrd.img", files=()):
