@@ -230,6 +230,15 @@ const u8* emit_far_user(Assembler& a, const u8* leave_to_look) {
   return start;
 }
 
+// Back to the block; from `is_closed` the instruction goes to the interpreter instead.
+void end_load(Assembler& a, u32 is_closed, const u8* leave_to_interpret) {
+  a.bytes({0x9d, 0xc3});  // popfq, ret
+  a.bind(is_closed);
+  a.byte(0x9d);
+  a.lea(x86::kRsp, Memory{.base = x86::kRsp, .displacement = 8});
+  a.jump_to(leave_to_interpret);
+}
+
 // Loads all vector registers when instructions of this kind may run now.
 const u8* emit_load_vectors(Assembler& a, unsigned kind, const u8* leave_to_interpret) {
   constexpr unsigned kDepth = 16;  // return address, flags
@@ -242,11 +251,7 @@ const u8* emit_load_vectors(Assembler& a, unsigned kind, const u8* leave_to_inte
     a.load(kTest, frame_field(offsetof(Frame, vector_gates) + i * 8, kDepth));
     a.store(frame_field(offsetof(Frame, vectors) + i * 8, kDepth), kTest);
   }
-  a.bytes({0x9d, 0xc3});
-  a.bind(is_closed);
-  a.byte(0x9d);
-  a.lea(x86::kRsp, Memory{.base = x86::kRsp, .displacement = 8});
-  a.jump_to(leave_to_interpret);
+  end_load(a, is_closed, leave_to_interpret);
   return start;
 }
 
@@ -276,11 +281,7 @@ const u8* emit_load_x87(Assembler& a, const u8* leave_to_interpret) {
   set_field(a, frame_field(offsetof(Frame, vectors) + 16, kDeeper), 1);
   pop(a, x86::kRdx);
   pop(a, x86::kRax);
-  a.bytes({0x9d, 0xc3});
-  a.bind(is_closed);
-  a.byte(0x9d);
-  a.lea(x86::kRsp, Memory{.base = x86::kRsp, .displacement = 8});
-  a.jump_to(leave_to_interpret);
+  end_load(a, is_closed, leave_to_interpret);
   return start;
 }
 
