@@ -8,19 +8,27 @@ from pathlib import Path
 
 from peers import GUEST
 
+GUEST_RAM = ("/memfd:guest-ram", "/memfd:memory-backend-memfd")  # doppel's, QEMU's
+
 
 class Failed(Exception):
     """A peer started and did not finish the benchmark."""
 
 
 def overhead_kib(pid):
-    """Memory of a process that is not shared memory, where guest RAM lives."""
+    """Memory of a process that is not the guest's RAM; a page that is mapped twice counts once."""
+    total = 0
+    is_ram = False
     try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        with open(f"/proc/{pid}/smaps", encoding="ascii", errors="replace") as lines:
+            for line in lines:
+                if line.startswith("Pss:"):
+                    total += 0 if is_ram else int(line.split()[1])
+                elif not line.split(maxsplit=1)[0].endswith(":"):
+                    is_ram = any(name in line for name in GUEST_RAM)
     except OSError:
         return 0
-    sizes = dict(re.findall(r"^(RssAnon|RssFile):\s+(\d+) kB", status, re.MULTILINE))
-    return sum(map(int, sizes.values()))
+    return total
 
 
 def last_words(started):

@@ -20,6 +20,7 @@ struct Block {
   std::array<u8, kCodeSize> code;
   std::vector<u64> instructions;  // addresses, in the order of layout
   bool reads_time = false;        // has RDTSC: not for the host
+  bool is_compat = false;         // 32-bit code in flat segments
 };
 
 // Where a block starts.

@@ -26,6 +26,7 @@ constexpr const char* kUsage =
     "  --seed N|fresh     seed; 'fresh' draws and prints one (default 1)\n"
     "  --jobs N           worker processes (default: processors)\n"
     "  --instructions N   about as many in a block at most (default 40)\n"
+    "  --bits 64|32       only code of that kind (default: three blocks in four are 64-bit code)\n"
     "  --from N           first block; --only N this block alone\n"
     "  --details N        mismatches that each worker reports (default 3)\n"
     "  --show             print the blocks\n";
@@ -35,6 +36,7 @@ constexpr option kOptions[] = {{"seconds", required_argument, nullptr, 't'},
                                {"seed", required_argument, nullptr, 's'},
                                {"jobs", required_argument, nullptr, 'j'},
                                {"instructions", required_argument, nullptr, 'i'},
+                               {"bits", required_argument, nullptr, 'm'},
                                {"from", required_argument, nullptr, 'f'},
                                {"only", required_argument, nullptr, 'o'},
                                {"details", required_argument, nullptr, 'd'},
@@ -64,6 +66,9 @@ bool set_option(int letter, FuzzOptions& options) {
     case 'i':
       options.instructions = static_cast<unsigned>(value);
       return value >= 1 && value <= 40;
+    case 'm':
+      options.bits = static_cast<unsigned>(value);
+      return value == 64 || value == 32 || value == 0;
     case 'f':
       options.from = value;
       return true;
@@ -90,7 +95,7 @@ bool parse(int argc, char** argv, FuzzOptions& options) {
   return optind == argc;
 }
 
-int work(const FuzzOptions& options, const FormTable& forms, unsigned job, Progress& progress) {
+int work(const FuzzOptions& options, const FormTables& forms, unsigned job, Progress& progress) {
   auto judge = Judge::create();
   if (!judge) {
     std::fprintf(stderr, "blocks_fuzz: %s\n", judge.error().message.c_str());
@@ -113,11 +118,11 @@ int wait_for(const FuzzOptions& options, std::span<const pid_t> children, Progre
     waitpid(children[job], &status, 0);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
     if (WIFEXITED(status) && WEXITSTATUS(status) == kExitNoHost) return kExitSkipped;
-    fmt::print("\nCRASH block {}, {}: {} {}\n  blocks_fuzz --seed {} --instructions {} --only {}\n",
+    fmt::print("\nCRASH block {}, {}: {} {}\n  blocks_fuzz --seed {} --instructions {} --bits {} --only {}\n",
                progress[job].block.load(), name_of(static_cast<Way>(progress[job].way.load())),
                WIFSIGNALED(status) ? "signal" : "status",
                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), options.seed,
-               options.instructions, progress[job].block.load());
+               options.instructions, options.bits, progress[job].block.load());
     result = 1;
   }
   return result;
@@ -147,7 +152,7 @@ int run(const FuzzOptions& options) {
       mmap(nullptr, sizeof(Progress) * kMaxJobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return 1;
   auto* progress = new (memory) Progress[kMaxJobs];
-  const FormTable forms{Decoder(false)};
+  const FormTables forms = {FormTable(Decoder(false)), FormTable(Decoder(true))};
   const auto begin = std::chrono::steady_clock::now();
   std::vector<pid_t> children;
   std::fflush(nullptr);

@@ -1,6 +1,7 @@
 // FormTable: the instruction forms blocks are made of, by class, so that each class has its share.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "tests/differential/form.h"
@@ -24,5 +25,8 @@ class FormTable {
 
   std::vector<Form> forms_[kClasses];
 };
+
+// Of 64-bit code, and of 32-bit code.
+using FormTables = std::array<FormTable, 2>;
 
 }  // namespace doppel::blocks

@@ -15,26 +15,32 @@ constexpr u32 kUnsafeFlags = x86::kFlagTf | x86::kFlagAc;
 // Returns how many bytes.
 unsigned Generator::push() {
   begin_instruction();
-  const auto reg = static_cast<unsigned>(random_->below(16));
+  if (is_compat() && random_->percent(8)) {  // a segment register
+    const auto segment = static_cast<unsigned>(random_->below(6));
+    if (segment >= 4) emit({0x0f});
+    emit({segment < 4 ? 0x06 | segment << 3 : 0x80 | segment << 3});
+    return word();
+  }
+  const unsigned reg = any_register();
   switch (random_->below(8)) {
     case 0:
       emit({0x6a, static_cast<u8>(random_->next())});
-      return 8;
+      return word();
     case 1:
       emit({0x68});
       emit32(static_cast<u32>(random_->integer()));
-      return 8;
+      return word();
     case 2: {  // push [pointer + disp8]
       const unsigned base = pointer_register();
       if (base >= 8) emit({0x41});
       emit({0xff, 0x70 | (base & 7)});
       if ((base & 7) == 4) emit({0x24});
       emit({static_cast<u8>(random_->next())});
-      return 8;
+      return word();
     }
     case 3:
       emit({0x9c});
-      return 8;
+      return word();
     case 4:
       emit({0x66});
       [[fallthrough]];
@@ -43,12 +49,12 @@ unsigned Generator::push() {
           block_->code[at_ - 1 - kCodeBase] == 0x66 && block_->instructions.back() == at_ - 1;
       if (reg >= 8) emit({0x41});
       emit({0x50 | (reg & 7)});
-      return is_short ? 2 : 8;
+      return is_short ? 2 : word();
   }
 }
 
 void Generator::pop(unsigned width) {
-  if (width == 8 && random_->percent(20)) {
+  if (width == word() && random_->percent(20)) {
     unsigned base = pointer_register();
     if (base == x86::kRsp) base = x86::kRax;
     begin_instruction();
@@ -72,6 +78,24 @@ void Generator::push_and_pop() {
   pop(width);
 }
 
+// PUSHA and POPA; between them no push may be written over: one may hold a counter.
+void Generator::push_all() {
+  const bool is_short = random_->percent(20);
+  const u32 pointers = pointers_;
+  const u32 small = small_;
+  const u32 outer = std::exchange(local_bytes_, 0);
+  begin_instruction();
+  if (is_short) emit({0x66});
+  emit({0x60});
+  sequence(static_cast<unsigned>(random_->below(5)));
+  begin_instruction();
+  if (is_short) emit({0x66});
+  emit({0x61});
+  local_bytes_ = outer;
+  pointers_ = is_short ? pointers_ & pointers : pointers;
+  small_ = is_short ? small_ & small : small;
+}
+
 void Generator::stack_frame() {
   const u32 size = static_cast<u32>(random_->below(12)) * 8;
   const u32 outer = std::exchange(local_bytes_, size);
@@ -79,15 +103,18 @@ void Generator::stack_frame() {
   const bool has_base = kind != 0 && !is_protected(x86::kRbp);
   begin_instruction();
   if (!has_base) {  // lea rsp, [rsp - size]
-    emit({0x48, 0x8d, 0xa4, 0x24});
+    emit_rex_w();
+    emit({0x8d, 0xa4, 0x24});
     emit32(~size + 1);
     sequence(static_cast<unsigned>(random_->below(5)));
     begin_instruction();
-    if (random_->percent(50)) {
-      emit({0x48, 0x81, 0xc4});  // add rsp, size
+    const bool is_add = random_->percent(50);
+    emit_rex_w();
+    if (is_add) {  // add rsp, size
+      emit({0x81, 0xc4});
       emit32(size);
     } else {
-      emit({0x48, 0x8d, 0x64, 0x24, size});
+      emit({0x8d, 0x64, 0x24, size});
     }
     local_bytes_ = outer;
     return;
@@ -101,7 +128,8 @@ void Generator::stack_frame() {
     begin_instruction();
     emit_wide(0x89, x86::kRsp, x86::kRbp);
     begin_instruction();
-    emit({0x48, 0x83, 0xec, size});  // sub rsp, size
+    emit_rex_w();
+    emit({0x83, 0xec, size});  // sub rsp, size
   }
   lose(x86::kRbp);
   counters_ |= 1u << x86::kRbp;
@@ -122,12 +150,11 @@ void Generator::call(u64 function) {
     return emit32(static_cast<u32>(function - (at_ + 4)));
   }
   const unsigned reg = free_register();
-  begin_instruction();
-  emit({0x48 | (reg >> 3) << 2, 0x8d, (reg & 7) << 3 | 5});  // lea reg, [rip + ..]
-  emit32(static_cast<u32>(function - (at_ + 4)));
+  patch(load_address(reg), function);
   if (kind == 1) {  // mov [rsp - 64], reg; call [rsp - 64]
     begin_instruction();
-    emit({0x48 | (reg >> 3) << 2, 0x89, 0x44 | (reg & 7) << 3, 0x24, 0xc0});
+    emit_rex_w(reg);
+    emit({0x89, 0x44 | (reg & 7) << 3, 0x24, 0xc0});
     begin_instruction();
     return emit({0xff, 0x54, 0x24, 0xc0});
   }
@@ -156,7 +183,8 @@ void Generator::function_call() {
   for (u64 calls = 1 + random_->below(2); calls != 0; --calls) {
     if (popped != 0) {
       begin_instruction();
-      emit({0x48, 0x8d, 0x64, 0x24, 256 - popped});
+      emit_rex_w();
+      emit({0x8d, 0x64, 0x24, 256 - popped});
     }
     call(function);
   }
@@ -164,10 +192,7 @@ void Generator::function_call() {
 
 void Generator::indirect_jump() {
   const unsigned reg = free_register();
-  begin_instruction();
-  emit({0x48 | (reg >> 3) << 2, 0x8d, (reg & 7) << 3 | 5});
-  const Pending target{.displacement = at_, .size = 4, .items = 0};
-  emit32(0);
+  const Pending target = load_address(reg);
   begin_instruction();
   switch (random_->below(3)) {
     case 0:
@@ -181,7 +206,8 @@ void Generator::indirect_jump() {
       emit({0xc3});
       break;
     default:
-      emit({0x48 | (reg >> 3) << 2, 0x89, 0x44 | (reg & 7) << 3, 0x24, 0xb8});
+      emit_rex_w(reg);
+      emit({0x89, 0x44 | (reg & 7) << 3, 0x24, 0xb8});
       begin_instruction();
       emit({0xff, 0x64, 0x24, 0xb8});
       break;
@@ -192,12 +218,11 @@ void Generator::indirect_jump() {
 
 void Generator::string_instruction() {
   static constexpr u8 kOpcodes[] = {0xa4, 0xa5, 0xaa, 0xab, 0xa6, 0xa7, 0xac, 0xad, 0xae, 0xaf};
+  static constexpr u8 kSegments[] = {0x26, 0x2e, 0x36, 0x3e, 0x64};
   if (is_protected(x86::kRsi) || is_protected(x86::kRdi) || is_protected(x86::kRax)) return;
   for (const unsigned reg : {6u, 7u}) {
     if ((pointers_ >> reg & 1) != 0 || random_->percent(10)) continue;
-    begin_instruction();  // lea reg, [rip + ..]
-    emit({0x48, 0x8d, reg << 3 | 5});
-    emit32(static_cast<u32>(kDataBase + 0x200 + random_->below(kDataSize - 0x400) - (at_ + 4)));
+    patch(load_address(reg), kDataBase + 0x200 + random_->below(kDataSize - 0x400));
     pointers_ |= 1u << reg;
     small_ &= ~(1u << reg);
   }
@@ -216,10 +241,12 @@ void Generator::string_instruction() {
     emit({0xfd});
   }
   begin_instruction();
+  if (is_compat() && random_->percent(10)) emit({random_->pick(kSegments)});
+  if (is_compat() && random_->percent(2)) emit({kShortAddress});  // faults, but for a count of nothing
   if (is_repeated) emit({random_->percent(70) ? 0xf3u : 0xf2u});
   const u8 opcode = random_->pick(kOpcodes);
   if (random_->percent(15)) emit({0x66});
-  if (random_->percent(30)) emit({0x48});
+  if (random_->percent(30)) emit_rex_w();
   emit({opcode});
   if (opcode == 0xac || opcode == 0xad) lose(x86::kRax);
   if (is_backward && random_->percent(85)) {
@@ -293,7 +320,7 @@ void Generator::wild_end() {
     if (random_->percent(50)) {
       push();
     } else {
-      pop(8);
+      pop(word());
     }
   }
 }

@@ -18,7 +18,12 @@ void Generator::emit32(u32 value) {
 }
 
 void Generator::emit_wide(unsigned opcode, unsigned reg, unsigned rm) {
-  emit({0x48 | (reg >> 3) << 2 | rm >> 3, opcode, 0xc0 | (reg & 7) << 3 | (rm & 7)});
+  emit_rex_w(reg, rm);
+  emit({opcode, 0xc0 | (reg & 7) << 3 | (rm & 7)});
+}
+
+void Generator::emit_rex_w(unsigned reg, unsigned rm) {
+  if (!is_compat()) emit({0x48 | (reg >> 3) << 2 | rm >> 3});
 }
 
 void Generator::load_immediate(unsigned reg, u32 value) {
@@ -28,10 +33,30 @@ void Generator::load_immediate(unsigned reg, u32 value) {
   emit32(value);
 }
 
+// LEA with an address relative to RIP; 32-bit code has immediates.
+Generator::Pending Generator::load_address(unsigned reg) {
+  begin_instruction();
+  if (is_compat()) {
+    emit({0xb8 | reg});
+  } else {
+    emit_rex_w(reg);
+    emit({0x8d, (reg & 7) << 3 | 5});
+  }
+  const Pending place{.displacement = at_, .size = 4, .items = 0, .is_absolute = is_compat()};
+  emit32(0);
+  return place;
+}
+
+// In 32-bit code often in one byte.
+void Generator::decrement(unsigned reg) {
+  if (is_compat() && random_->percent(60)) return emit({0x48 | reg});
+  emit_wide(0xff, 1, reg);
+}
+
 // One that may be overwritten, rather not a pointer.
 unsigned Generator::free_register() {
   for (unsigned attempt = 0;; ++attempt) {
-    const auto reg = static_cast<unsigned>(random_->below(16));
+    const unsigned reg = any_register();
     if (is_protected(reg) || (attempt < 20 && (pointers_ >> reg & 1) != 0)) continue;
     lose(reg);
     return reg;
@@ -39,7 +64,8 @@ unsigned Generator::free_register() {
 }
 
 void Generator::patch(const Pending& branch, u64 target) {
-  const auto distance = static_cast<i64>(target - (branch.displacement + branch.size));
+  const u64 from = branch.is_absolute ? 0 : branch.displacement + branch.size;
+  const auto distance = static_cast<i64>(target - from);
   u8* place = block_->code.data() + (branch.displacement - kCodeBase);
   if (branch.size == 1) {
     *place = static_cast<u8>(distance <= 127 ? distance : 0);
@@ -62,6 +88,7 @@ void Generator::forward_branch(std::vector<Pending>& pending) {
   const auto condition = static_cast<unsigned>(random_->below(16));
   begin_instruction();
   const u64 kind = random_->below(20);
+  if (is_compat() && kind < 2 && random_->percent(20)) emit({kShortAddress});  // CX for ECX
   if (kind == 0) {
     emit({0xe3});  // jrcxz
   } else if (kind == 1 && !is_protected(x86::kRcx)) {
@@ -111,6 +138,7 @@ void Generator::item() {
   if (choice < 21) return string_instruction();
   if (choice < 23) return flags_image();
   if (choice < 24) return division();
+  if (choice < 26 && is_compat() && may_nest) return push_all();
   if (options_.reads_time && choice < 34 && !is_protected(x86::kRax) && !is_protected(x86::kRdx)) {
     begin_instruction();
     emit({0x0f, 0x31});
@@ -161,13 +189,13 @@ void Generator::end_of_loop(unsigned counter, u64 body) {
     emit_wide(0x83, 5, counter);
     emit({1});
   } else if (kind == 2) {  // dec counter: jumps one time less
-    emit_wide(0xff, 1, counter);
+    decrement(counter);
     begin_instruction();
     emit_wide(0x83, 7, counter);  // cmp counter, 1
     emit({1});
     return branch_back(kNotSign, body);
   } else {
-    emit_wide(0xff, 1, counter);
+    decrement(counter);
   }
   branch_back(kNotZero, body);
 }
@@ -179,6 +207,7 @@ void Generator::make_block(const BlockOptions& options, Random& random, Block& o
   out.code.fill(kInt3);
   out.instructions.clear();
   out.reads_time = options.reads_time;
+  out.is_compat = is_compat();
   choose_roles();
   local_bytes_ = 0x40;
   left_ = static_cast<unsigned>(1 + random.below(options.instructions));

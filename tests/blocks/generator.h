@@ -14,7 +14,8 @@ struct BlockOptions {
 };
 
 // Registers have roles: pointers into the data window, small numbers for use as index, loop counters. Blocks
-// keep them mostly, RSP and counters always (but for the last few instructions).
+// keep them mostly, RSP and counters always (but for the last few instructions). Makes code for the mode of
+// `decoder`.
 class Generator {
  public:
   Generator(const Decoder& decoder, const FormTable& forms) : decoder_(decoder), forms_(forms) {}
@@ -29,9 +30,18 @@ class Generator {
     u64 displacement;  // address of it
     unsigned size;
     unsigned items;  // left to skip
+    bool is_absolute = false;
+  };
+  // Of a memory operand: ModRM, SIB and displacement, and what goes before the opcode.
+  struct Address {
+    EncodingBytes bytes;
+    unsigned rxb = 0;
+    u8 segment = 0;
+    bool is_short = false;  // 16 bits
   };
 
   static constexpr u32 kStackPointer = 1u << 4;
+  static constexpr unsigned kShortAddress = 0x67;  // 16 bits in 32-bit code
 
   // generator.cc: structure
   void choose_roles();
@@ -44,6 +54,7 @@ class Generator {
   unsigned push();
   void pop(unsigned width);
   void push_and_pop();
+  void push_all();
   void stack_frame();
   void indirect_jump();
   void string_instruction();
@@ -58,11 +69,20 @@ class Generator {
 
   // operand.cc: one instruction of a form
   bool form_instruction(const Form& form);
-  void memory_operand(unsigned reg, bool is_vector, EncodingBytes& bytes, unsigned& rxb, u8& segment);
+  void memory_operand(unsigned reg, bool is_vector, Address& out);
+  void register_operand(u64 shape, unsigned reg, bool is_vector, Address& out);
+  void short_operand(unsigned reg, Address& out);
+  void aim_absolute(const Instruction& instruction, u8 segment, EncodingBytes& bytes);
+  u32 gs_offset();
   unsigned pointer_register();
   i32 displacement(bool is_vector);
   bool is_acceptable(const Instruction& instruction);
   bool may_write_memory(const Instruction& instruction) const;
+
+  bool is_compat() const { return decoder_.is_compat(); }
+  unsigned registers() const { return is_compat() ? 8 : 16; }
+  unsigned word() const { return is_compat() ? 4 : 8; }  // bytes that a push takes
+  unsigned any_register() { return static_cast<unsigned>(random_->below(registers())); }
 
   void begin_instruction() {
     block_->instructions.push_back(at_);
@@ -70,9 +90,14 @@ class Generator {
   }
   void emit(std::initializer_list<unsigned> bytes);
   void emit32(u32 value);
-  // REX.W opcode with ModRM of two registers; immediate forms use `reg` as opcode extension.
+  // REX.W, where there is one.
+  void emit_rex_w(unsigned reg = 0, unsigned rm = 0);
+  // An opcode for whole registers with ModRM of two; immediate forms use `reg` as opcode extension.
   void emit_wide(unsigned opcode, unsigned reg, unsigned rm);
   void load_immediate(unsigned reg, u32 value);
+  // The address is patched in.
+  Pending load_address(unsigned reg);
+  void decrement(unsigned reg);
   unsigned free_register();
   bool has_room() const { return at_ < limit_; }
   bool is_protected(unsigned reg) const { return ((counters_ | kStackPointer) >> reg & 1) != 0; }

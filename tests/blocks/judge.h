@@ -60,7 +60,9 @@ class Judge {
   }
   Machine& machine(Engine engine) { return *machines_[static_cast<unsigned>(engine)]; }
 
-  const Decoder decoder_{false};
+  const Decoder& decoder() const { return decoders_[block_->is_compat ? 1 : 0]; }
+
+  const Decoder decoders_[2] = {Decoder(false), Decoder(true)};
   std::unique_ptr<NativeRunner> native_;
   std::unique_ptr<Machine> machines_[kEngineCount];
   const Block* block_ = nullptr;

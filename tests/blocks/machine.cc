@@ -43,6 +43,7 @@ Result<std::unique_ptr<Machine>> Machine::create(Engine engine) {
 void Machine::place(const Block& block) {
   code_ = block.code;
   end_ = block.end;
+  is_compat_ = block.is_compat;
 }
 
 void Machine::restore_code() {
@@ -61,7 +62,7 @@ void Machine::begin(const Start& start) {
   std::memcpy(memory_->host(world_.data()), start.data.data(), kDataSize);
   std::memcpy(memory_->host(world_.stack()), start.stack.data(), kStackSize);
   std::memset(memory_->host(world_.last_page()), 0, kPageSize);
-  state_ = world_.initial_state(false);
+  state_ = world_.initial_state(is_compat_);
   set_user_state(state_, start.state);
   vcpu_->load(state_);
 }
@@ -107,7 +108,7 @@ void Machine::interrupt_now(UserState& interrupted) {
 }
 
 void Machine::resume(const UserState& interrupted) {
-  CpuState next = world_.initial_state(false);
+  CpuState next = world_.initial_state(is_compat_);
   set_user_state(next, interrupted);
   vcpu_->load(next);
 }

@@ -106,6 +106,7 @@ class Machine {
   std::unique_ptr<x86::CpuidTable> cpuid_;
   std::unique_ptr<Vcpu> vcpu_;
   u64 end_ = 0;
+  bool is_compat_ = false;
   std::array<u8, kCodeSize> code_;  // as placed: a block may write over itself
   CpuState state_;
 };

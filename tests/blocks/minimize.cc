@@ -19,7 +19,7 @@ bool still_differs(Judge& judge, const Block& block, const Start& start, Way way
 
 bool minimize(Judge& judge, Block& block, const Start& start, Way way, u64 seed) {
   if (!still_differs(judge, block, start, way, seed)) return false;
-  const Decoder decoder(false);
+  const Decoder decoder(block.is_compat);
   for (auto address = block.instructions.rbegin(); address != block.instructions.rend(); ++address) {
     Instruction instruction;
     u8* bytes = block.code.data() + (*address - kCodeBase);
@@ -33,7 +33,7 @@ bool minimize(Judge& judge, Block& block, const Start& start, Way way, u64 seed)
 }
 
 std::string disassemble(const Block& block) {
-  const Decoder decoder(false);
+  const Decoder decoder(block.is_compat);
   std::string text;
   u64 nops = 0;
   for (const u64 address : block.instructions) {

@@ -21,6 +21,7 @@ class NativeRunner {
 
   std::unique_ptr<NativeBackend> mappings_;
   u64 end_ = 0;
+  bool is_compat_ = false;
   std::array<u8, kCodeSize> code_;
 };
 

@@ -13,9 +13,10 @@ void Generator::choose_roles() {
   pointers_ = small_ = counters_ = 0;
   depth_ = loops_ = 0;
   auto choose = [&] {
-    return random_->percent(40) ? random_->pick(kPreferred) : static_cast<u8>(random_->below(16));
+    if (is_compat()) return static_cast<u8>(any_register());
+    return random_->percent(40) ? random_->pick(kPreferred) : static_cast<u8>(any_register());
   };
-  for (u64 i = 2 + random_->below(4); i != 0; --i) pointers_ |= 1u << choose();
+  for (u64 i = 2 + random_->below(is_compat() ? 2 : 4); i != 0; --i) pointers_ |= 1u << choose();
   if (random_->percent(50)) pointers_ |= 1u << x86::kRsi | 1u << x86::kRdi;
   for (u64 i = 1 + random_->below(2); i != 0; --i) small_ |= 1u << choose();
   pointers_ &= ~kStackPointer;
@@ -75,6 +76,7 @@ void Generator::make_start(Random& random, Start& out) {
           options_.wild_addresses.empty() || random.percent(50) ? random.below(32) : wild_value();
     else
       state.gpr[reg] = random.integer();
+    if (is_compat() && reg < registers()) state.gpr[reg] &= 0xffffffff;
   }
   state.rip = block_->start;
   state.rflags = (random.next() & x86::kArithmeticFlags) | x86::kFlagReserved1 | x86::kFlagIf;

@@ -39,6 +39,12 @@ Block block_of(u64 start, std::initializer_list<std::initializer_list<unsigned>>
   return block;
 }
 
+Block compat_block_of(u64 start, std::initializer_list<std::initializer_list<unsigned>> instructions) {
+  Block block = block_of(start, instructions);
+  block.is_compat = true;
+  return block;
+}
+
 // RAX at the end, when all ways agree; and what does not, in `complaints`.
 u64 result_of(const Block& block, std::vector<std::string>& complaints) {
   auto start = std::make_unique<Start>();
@@ -125,6 +131,112 @@ TEST(ChangingCode, ReturnAddressOnThePageOfTheCode) {
   EXPECT_THAT(complaints, IsEmpty());
 }
 
+// --- 32-bit code
+
+TEST(CompatCode, NextInstructionOfTheSameBlockChanges) {
+  // mov byte [10000108], 7; mov eax, 1
+  const Block block =
+      compat_block_of(kCodeBase + 0x100, {{0xc6, 0x05, 8, 1, 0, 0x10, 7}, {0xb8, 1, 0, 0, 0}});
+  std::vector<std::string> complaints;
+  EXPECT_EQ(result_of(block, complaints), 7u);
+  EXPECT_THAT(complaints, IsEmpty());
+}
+
+// The bytes stay where they are and are other instructions: mov eax, 5; 48 90.
+TEST(CompatCode, IsNotTakenFor64BitCodeAtTheSameAddress) {
+  const std::initializer_list<std::initializer_list<unsigned>> bytes = {{0xb8, 5, 0, 0, 0}, {0x48, 0x90}};
+  const Block wide = block_of(kCodeBase + 0x100, bytes);
+  const Block compat = compat_block_of(kCodeBase + 0x100, bytes);
+  std::vector<std::string> complaints;
+  EXPECT_EQ(result_of(wide, complaints), 5u);
+  EXPECT_EQ(result_of(compat, complaints), 4u);
+  EXPECT_EQ(result_of(wide, complaints), 5u);
+  EXPECT_THAT(complaints, IsEmpty());
+}
+
+TEST(CompatCode, MovesTheAccumulatorToAndFromAnAddress) {
+  // mov eax, 12345678; mov [20000100], eax; mov [20000102], ax; mov eax, [20000100]; mov al, [20000101]
+  const Block block = compat_block_of(kCodeBase + 0x100, {{0xb8, 0x78, 0x56, 0x34, 0x12},
+                                                          {0xa3, 0, 1, 0, 0x20},
+                                                          {0x66, 0xa3, 2, 1, 0, 0x20},
+                                                          {0xa1, 0, 1, 0, 0x20},
+                                                          {0xa0, 1, 1, 0, 0x20}});
+  std::vector<std::string> complaints;
+  EXPECT_EQ(result_of(block, complaints), 0x56785656u);
+  EXPECT_THAT(complaints, IsEmpty());
+}
+
+TEST(CompatCode, IncrementInOneByteKeepsTheCarry) {
+  // stc; mov eax, 7fffffff; inc eax; pushf; dec eax; pop ebx
+  const Block block = compat_block_of(
+      kCodeBase + 0x100, {{0xf9}, {0xb8, 0xff, 0xff, 0xff, 0x7f}, {0x40}, {0x9c}, {0x48}, {0x5b}});
+  std::vector<std::string> complaints;
+  EXPECT_EQ(result_of(block, complaints), 0x7fffffffu);
+  EXPECT_THAT(complaints, IsEmpty());
+  EXPECT_EQ(judge().expected().outcome.state.gpr[x86::kRbx] & x86::kArithmeticFlags,
+            x86::kArithmeticFlags & ~x86::kFlagZf);
+}
+
+TEST(CompatCode, BitOffsetReachesBelowAddressZero) {
+  // mov ebx, 8; mov ecx, 80000000; bts [ebx], ecx
+  const Block block =
+      compat_block_of(kCodeBase + 0x100, {{0xbb, 8, 0, 0, 0}, {0xb9, 0, 0, 0, 0x80}, {0x0f, 0xab, 0x0b}});
+  std::vector<std::string> complaints;
+  result_of(block, complaints);
+  EXPECT_THAT(complaints, IsEmpty());
+  EXPECT_EQ(judge().expected().outcome.vector, x86::kVectorPf);
+  EXPECT_EQ(judge().expected().outcome.cr2, 0xf0000008u);
+}
+
+TEST(CompatCode, SumsOfAddressesWrap) {
+  // mov ebx, f0000000; mov ecx, 80000000; bts [ebx + 40000100], ecx; lea eax, [ebx + 2 * ecx + 30000100]
+  const Block block = compat_block_of(kCodeBase + 0x100, {{0xbb, 0, 0, 0, 0xf0},
+                                                          {0xb9, 0, 0, 0, 0x80},
+                                                          {0x0f, 0xab, 0x8b, 0, 1, 0, 0x40},
+                                                          {0x8d, 0x84, 0x4b, 0, 1, 0, 0x30},
+                                                          {0x8b, 0x80, 0, 0, 0, 0}});
+  std::vector<std::string> complaints;
+  EXPECT_EQ(result_of(block, complaints), 1u);
+  EXPECT_THAT(complaints, IsEmpty());
+}
+
+TEST(CompatCode, StackPointerIsPushedAsItWasAndPoppedAsItIs) {
+  // push esp; pop eax; push 20008600; pop esp; sub eax, esp
+  const Block block =
+      compat_block_of(kCodeBase + 0x100, {{0x54}, {0x58}, {0x68, 0, 0x86, 0, 0x20}, {0x5c}, {0x29, 0xe0}});
+  std::vector<std::string> complaints;
+  EXPECT_EQ(result_of(block, complaints), 0x200u);
+  EXPECT_THAT(complaints, IsEmpty());
+}
+
+TEST(CompatCode, PopToTheStackUsesTheNewStackPointer) {
+  // push 5; push 6; pop [esp]; pop eax
+  const Block block = compat_block_of(kCodeBase + 0x100, {{0x6a, 5}, {0x6a, 6}, {0x8f, 0x04, 0x24}, {0x58}});
+  std::vector<std::string> complaints;
+  EXPECT_EQ(result_of(block, complaints), 6u);
+  EXPECT_THAT(complaints, IsEmpty());
+}
+
+TEST(CompatCode, PushWrapsBelowAddressZero) {
+  // mov esp, 0; push eax
+  const Block block = compat_block_of(kCodeBase + 0x100, {{0xbc, 0, 0, 0, 0}, {0x50}});
+  std::vector<std::string> complaints;
+  result_of(block, complaints);
+  EXPECT_THAT(complaints, IsEmpty());
+  EXPECT_EQ(judge().expected().outcome.vector, x86::kVectorPf);
+  EXPECT_EQ(judge().expected().outcome.cr2, 0xfffffffcu);
+}
+
+TEST(CompatCode, AccessAcrossTheEndOfTheAddressSpaceFaults) {
+  // mov eax, fffffffe; mov ecx, [eax]
+  const Block block = compat_block_of(kCodeBase + 0x100, {{0xb8, 0xfe, 0xff, 0xff, 0xff}, {0x8b, 0x08}});
+  std::vector<std::string> complaints;
+  result_of(block, complaints);
+  EXPECT_THAT(complaints, IsEmpty());
+  EXPECT_EQ(judge().expected().outcome.vector, x86::kVectorGp);
+  EXPECT_EQ(judge().expected().outcome.error_code, 0u);
+}
+
 // --- Isolation
 
 // A page of the host's that nobody may touch.
@@ -181,9 +293,9 @@ std::vector<u64> wild_addresses(const HostPage& page) {
 
 // Every addressing form with registers that point where a guest has nothing: the translator does exactly what
 // the interpreter does, which checks every access, and nothing of the host's changes.
-TEST(Isolation, NoAddressingFormReachesTheHost) {
+void expect_isolation(bool is_compat) {
   const HostPage page;
-  const Decoder decoder(false);
+  const Decoder decoder(is_compat);
   const FormTable forms(decoder);
   Generator generator(decoder, forms);
   const std::vector<u64> addresses = wild_addresses(page);
@@ -209,6 +321,9 @@ TEST(Isolation, NoAddressingFormReachesTheHost) {
   EXPECT_TRUE(page.is_untouched());
   EXPECT_GT(faults, kBlocks / 2);
 }
+
+TEST(Isolation, NoAddressingFormReachesTheHost) { expect_isolation(false); }
+TEST(Isolation, NoAddressingFormOf32BitCodeReachesTheHost) { expect_isolation(true); }
 
 // --- Code memory
 
@@ -271,10 +386,23 @@ TEST(BlockFuzzer, ComparesNothingBehindWhatTheHostAnswers) {
   EXPECT_EQ(judge().expected().outcome.vector, x86::kVectorBp);
 }
 
+// A block before may have loaded segment registers of the host's, which only 32-bit code uses.
+TEST(BlockFuzzer, LoadsSegmentsAnewFor32BitCode) {
+  // xor eax, eax; mov ds, eax; mov es, eax; mov eax, 1
+  const Block before =
+      block_of(kCodeBase + 0x100, {{0x31, 0xc0}, {0x8e, 0xd8}, {0x8e, 0xc0}, {0xb8, 1, 0, 0, 0}});
+  // mov byte [20000100], 7; mov edi, 20000100; mov al, 7; scasb; mov eax, 2
+  const Block compat = compat_block_of(
+      kCodeBase + 0x100,
+      {{0xc6, 0x05, 0, 1, 0, 0x20, 7}, {0xbf, 0, 1, 0, 0x20}, {0xb0, 7}, {0xae}, {0xb8, 2, 0, 0, 0}});
+  std::vector<std::string> complaints;
+  EXPECT_EQ(result_of(before, complaints), 1u);
+  EXPECT_EQ(result_of(compat, complaints), 2u);
+  EXPECT_THAT(complaints, IsEmpty());
+}
+
 // An error of the interpreter's is told from such a block: the host runs another block than it.
-TEST(BlockFuzzer, FindsThatHostAndInterpreterDiffer) {
-  const Block right = block_of(kCodeBase + 0x100, {{0xb8, 1, 0, 0, 0}});
-  const Block wrong = block_of(kCodeBase + 0x100, {{0xb8, 2, 0, 0, 0}});
+void expect_difference(const Block& right, const Block& wrong) {
   auto start = std::make_unique<Start>();
   *start = {};
   start->state.rip = right.start;
@@ -284,6 +412,16 @@ TEST(BlockFuzzer, FindsThatHostAndInterpreterDiffer) {
   EXPECT_FALSE(judge().judge(Way::kInterpreter).empty());
   judge().place(right);
   EXPECT_TRUE(judge().start(*start, 1));
+}
+
+TEST(BlockFuzzer, FindsThatHostAndInterpreterDiffer) {
+  expect_difference(block_of(kCodeBase + 0x100, {{0xb8, 1, 0, 0, 0}}),
+                    block_of(kCodeBase + 0x100, {{0xb8, 2, 0, 0, 0}}));
+}
+
+TEST(BlockFuzzer, FindsThatHostAndInterpreterDifferIn32BitCode) {
+  expect_difference(compat_block_of(kCodeBase + 0x100, {{0xb8, 1, 0, 0, 0}}),
+                    compat_block_of(kCodeBase + 0x100, {{0xb8, 2, 0, 0, 0}}));
 }
 
 TEST(BlockFuzzer, EqualSeedsGiveEqualBlocks) {

@@ -41,11 +41,17 @@ void Worker::run(unsigned job) {
   alarm(0);
 }
 
+// Not from the block's sequence: a block with a number is the same whether others are of its kind or not.
+bool Worker::is_compat(u64 index) const {
+  if (options_.bits != 0) return options_.bits == 32;
+  return Random(seed_of(hash_seed(options_.seed, "bits"), index)).percent(25);
+}
+
 void Worker::run_block(u64 index) {
   progress_.block = index;
   Random random(seed_of(options_.seed, index));
-  const Decoder decoder(false);
-  Generator generator(decoder, forms_);
+  const Decoder decoder(is_compat(index));
+  Generator generator(decoder, forms_[decoder.is_compat() ? 1 : 0]);
   generator.make_block({.instructions = options_.instructions, .reads_time = random.percent(15)}, random,
                        block_);
   if (options_.shows) print(fmt::format("block {}\n{}", index, disassemble(block_)));
@@ -100,8 +106,8 @@ void Worker::report(u64 index, Way way, const std::vector<std::string>& lines, u
   } else {
     text += "  does not differ a second time: depends on what ran before\n" + disassemble(block_);
   }
-  text += fmt::format("  blocks_fuzz --seed {} --instructions {} --only {}\n", options_.seed,
-                      options_.instructions, index);
+  text += fmt::format("  blocks_fuzz --seed {} --instructions {} --bits {} --only {}\n", options_.seed,
+                      options_.instructions, options_.bits, index);
   print(text);
   judge_.place(block_);
   judge_.start(start_, seed);

@@ -18,6 +18,7 @@ struct FuzzOptions {
   unsigned jobs = 1;
   unsigned details = 3;  // mismatches that each worker reports
   unsigned instructions = 40;
+  unsigned bits = 0;   // of the code of all blocks, 64 or 32; 0: of both kinds
   bool shows = false;  // print blocks
 };
 
@@ -35,7 +36,7 @@ struct alignas(64) Progress {
 
 class Worker {
  public:
-  Worker(const FuzzOptions& options, const FormTable& forms, Judge& judge, Progress& progress)
+  Worker(const FuzzOptions& options, const FormTables& forms, Judge& judge, Progress& progress)
       : options_(options), forms_(forms), judge_(judge), progress_(progress) {}
 
   // Blocks job, job + jobs, job + 2 jobs and so on, until the time is up.
@@ -44,11 +45,12 @@ class Worker {
   void run_block(u64 index);
 
  private:
+  bool is_compat(u64 index) const;
   void judge_way(u64 index, Way way, u64 seed);
   void report(u64 index, Way way, const std::vector<std::string>& lines, u64 seed);
 
   const FuzzOptions& options_;
-  const FormTable& forms_;
+  const FormTables& forms_;
   Judge& judge_;
   Progress& progress_;
   Block block_;

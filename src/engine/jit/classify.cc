@@ -381,6 +381,9 @@ bool is_different_in_32bit(const Decoded& decoded) {
     const ZydisDecodedOperand& operand = decoded.operand(i);
     if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
     if (instruction.address_width == 16 || operand.mem.segment == ZYDIS_REGISTER_CS) return true;
+    // Beyond the segment, whatever its base.
+    const u64 last = (static_cast<u64>(operand.mem.disp.value) & 0xffffffff) + operand.size / 8 - 1;
+    if (has_based_segment(operand) && is_absolute(operand) && last > 0xffffffff) return true;
   }
   return has_ignored_vex_bit(decoded);
 }

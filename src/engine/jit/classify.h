@@ -48,6 +48,10 @@ struct Classified {
 // `features`: what the guest's CPUID offers.
 Classified classify(const Decoded& decoded, const x86::FeatureSet& features);
 
+// Without registers.
+inline bool is_absolute(const ZydisDecodedOperand& memory) {
+  return memory.mem.base == ZYDIS_REGISTER_NONE && memory.mem.index == ZYDIS_REGISTER_NONE;
+}
 // The explicit memory operand, or nullptr.
 const ZydisDecodedOperand* memory_operand(const Decoded& decoded);
 bool is_general(ZydisRegister reg);

@@ -158,18 +158,19 @@ TEST(Classify, InstructionsOf32BitCodeOnly) {
 }
 
 TEST(Classify, WhatDiffersIn32BitCodeIsInterpreted) {
-  EXPECT_EQ(kind_in_32bit({0x66, 0x55}), Kind::kInterpret);                    // push bp
-  EXPECT_EQ(kind_in_32bit({0x06}), Kind::kInterpret);                          // push es
-  EXPECT_EQ(kind_in_32bit({0x60}), Kind::kInterpret);                          // pusha
-  EXPECT_EQ(kind_in_32bit({0x37}), Kind::kInterpret);                          // aaa
-  EXPECT_EQ(kind_in_32bit({0x0f, 0x05}), Kind::kInterpret);                    // syscall
-  EXPECT_EQ(kind_in_32bit({0x2e, 0x8b, 0x00}), Kind::kInterpret);              // mov eax, cs:[eax]
-  EXPECT_EQ(kind_in_32bit({0x67, 0x8b, 0x00}), Kind::kInterpret);              // mov eax, [bx + si]
-  EXPECT_EQ(kind_in_32bit({0x67, 0xa4}), Kind::kInterpret);                    // movsb with SI, DI
-  EXPECT_EQ(kind_in_32bit({0x65, 0x0f, 0xab, 0x07}), Kind::kInterpret);        // bts gs:[edi], eax
-  EXPECT_EQ(kind_in_32bit({0xc5, 0xf8, 0x77}), Kind::kInterpret);              // vzeroupper
-  EXPECT_EQ(kind_in_32bit({0xc4, 0xe1, 0xf9, 0x6e, 0xc0}), Kind::kInterpret);  // vmovd, VEX.W ignored
-  EXPECT_EQ(kind_in_32bit({0xc4, 0xe2, 0xf8, 0xf2, 0xc0}), Kind::kInterpret);  // andn, VEX.W ignored
+  EXPECT_EQ(kind_in_32bit({0x66, 0x55}), Kind::kInterpret);                          // push bp
+  EXPECT_EQ(kind_in_32bit({0x06}), Kind::kInterpret);                                // push es
+  EXPECT_EQ(kind_in_32bit({0x60}), Kind::kInterpret);                                // pusha
+  EXPECT_EQ(kind_in_32bit({0x37}), Kind::kInterpret);                                // aaa
+  EXPECT_EQ(kind_in_32bit({0x0f, 0x05}), Kind::kInterpret);                          // syscall
+  EXPECT_EQ(kind_in_32bit({0x2e, 0x8b, 0x00}), Kind::kInterpret);                    // mov eax, cs:[eax]
+  EXPECT_EQ(kind_in_32bit({0x67, 0x8b, 0x00}), Kind::kInterpret);                    // mov eax, [bx + si]
+  EXPECT_EQ(kind_in_32bit({0x67, 0xa4}), Kind::kInterpret);                          // movsb with SI, DI
+  EXPECT_EQ(kind_in_32bit({0x65, 0x0f, 0xab, 0x07}), Kind::kInterpret);              // bts gs:[edi], eax
+  EXPECT_EQ(kind_in_32bit({0x65, 0xa1, 0xfd, 0xff, 0xff, 0xff}), Kind::kInterpret);  // beyond 4 GiB
+  EXPECT_EQ(kind_in_32bit({0xc5, 0xf8, 0x77}), Kind::kInterpret);                    // vzeroupper
+  EXPECT_EQ(kind_in_32bit({0xc4, 0xe1, 0xf9, 0x6e, 0xc0}), Kind::kInterpret);        // vmovd, VEX.W ignored
+  EXPECT_EQ(kind_in_32bit({0xc4, 0xe2, 0xf8, 0xf2, 0xc0}), Kind::kInterpret);        // andn, VEX.W ignored
 }
 
 TEST(Classify, NumbersOfPartialRegisters) {

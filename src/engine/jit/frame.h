@@ -104,6 +104,7 @@ struct alignas(64) Frame {
   u64 sign_mask;                               // more PEXT masks
   u64 arithmetic_mask;
   u64 direction_mask;
+  u64 upper_mask;       // of a double word that has overflowed
   u64 index_mask_32;    // bit numbers in a double word,
   u64 index_mask_64;    // in a quad word
   u64 not_user_mask;    // what no address of the lower half has
@@ -140,6 +141,7 @@ struct alignas(64) Frame {
     sign_mask = u64{1} << 63;
     arithmetic_mask = x86::kArithmeticFlags;
     direction_mask = x86::kFlagDf;
+    upper_mask = ~u64{0} << 32;
     index_mask_32 = 31;
     index_mask_64 = 63;
     not_user_mask = ~u64{0} << 47;

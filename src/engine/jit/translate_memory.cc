@@ -61,9 +61,15 @@ void Translator::emit_lea_of(const Item& item, const ZydisDecodedOperand& operan
   assembler_->op(is_wide && !is_short, {0x8d}, to, address);
 }
 
-// 32-bit code: limits and types other than those of all data of 4 GiB are the interpreter's.
-void Translator::require_segment(const Item& item, ZydisRegister segment) {
-  require_zero(item, segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_closed) : offsetof(Frame, gs_closed));
+// 32-bit code: limits and types other than those of all data of 4 GiB are the interpreter's, and so is what
+// reaches beyond. The offset is in kAddress.
+void Translator::require_segment(const Item& item, const ZydisDecodedOperand& operand) {
+  const bool is_fs = operand.mem.segment == ZYDIS_REGISTER_FS;
+  require_zero(item, is_fs ? offsetof(Frame, fs_closed) : offsetof(Frame, gs_closed));
+  if (is_absolute(operand)) return;
+  assembler_->lea(kTest, {.base = kAddress, .displacement = operand.size / 8 - 1});
+  assembler_->pext(kTest, kTest, in_frame(offsetof(Frame, upper_mask)));
+  require_zero(item);
 }
 
 // The register with the linear address: kAddress, or the guest's own where nothing is to be computed.
@@ -78,9 +84,9 @@ Host Translator::emit_address(const Item& item, const ZydisDecodedOperand& opera
     const Host host = host_register(guest_number(mem.base));
     if (host != kInFrame) return host;
   }
-  if (has_segment && !is_64bit()) require_segment(item, mem.segment);
   emit_lea_of(item, operand, kAddress, true);
   if (has_segment) {
+    if (!is_64bit()) require_segment(item, operand);
     assembler_->load(kTest, in_frame(mem.segment == ZYDIS_REGISTER_FS ? offsetof(Frame, fs_base)
                                                                       : offsetof(Frame, gs_base)));
     lea_word(kAddress, {.base = kAddress, .index = kTest});

@@ -113,7 +113,7 @@ class Translator {
   u32 position() const { return assembler_->position() + base_; }
 
   // translate_memory.cc: addresses and accesses.
-  void require_segment(const Item& item, ZydisRegister segment);
+  void require_segment(const Item& item, const ZydisDecodedOperand& operand);
   Host emit_address(const Item& item, const ZydisDecodedOperand& operand);
   void emit_lea_of(const Item& item, const ZydisDecodedOperand& operand, Host to, bool is_wide);
   // Changes kAddend and kTest; the result is where the operand is in the host.
