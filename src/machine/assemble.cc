@@ -22,6 +22,9 @@ std::unique_ptr<Inputs> make_inputs(ClockSource clock, u64 tsc_hz) {
   return std::make_unique<HostInputs>(tsc_hz);
 }
 
+// A translator's code memory: that of one vCPU, but the machine's together are bounded, too.
+u64 code_memory_bytes(unsigned cpus) { return std::clamp(64 * kMiB / cpus, 8 * kMiB, 32 * kMiB); }
+
 Result<void> check_host_cpus(const std::vector<unsigned>& host_cpus) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -206,6 +209,7 @@ std::unique_ptr<EngineVcpu> Machine::make_vcpu(MachineCpu& cpu, u32 apic_id) {
     const bool counts = config_.clock == ClockSource::kInstructions || config_.counts_instructions;
     std::unique_ptr<TranslatedCode> translated =
         TRY(create_translator({.features = cpuid_.features(),
+                               .cache_bytes = code_memory_bytes(config_.cpus),
                                .store = translations_,
                                .counts_instructions = counts,
                                .keeps_map = observation_->profiler() != nullptr,

@@ -16,7 +16,7 @@ Block* BlockCache::find(const BlockKey& key) const {
 
 void BlockCache::keep_relocations(Block& block, std::span<const Relocation> relocations) {
   block.relocations = static_cast<u32>(relocations_.size());
-  block.relocation_count = static_cast<u32>(relocations.size());
+  block.relocation_count = static_cast<u16>(relocations.size());
   relocations_.insert(relocations_.end(), relocations.begin(), relocations.end());
 }
 
@@ -40,12 +40,13 @@ Block& BlockCache::add(const Block& block) {
   kept.next_in_bucket = bucket;
   bucket = &kept;
   if (kept.is_copyable) newest_[place_of(kept.key)] = &kept;
-  add_to_frame(kept, false);
-  if (kept.second_frame != Block::kNoFrame) add_to_frame(kept, true);
+  const auto number = static_cast<u32>(blocks_.size());
+  add_to_frame(kept, number, false);
+  if (kept.second_frame != Block::kNoFrame) add_to_frame(kept, number, true);
   return kept;
 }
 
-void BlockCache::add_to_frame(Block& block, bool is_second) {
+void BlockCache::add_to_frame(Block& block, u32 number, bool is_second) {
   FrameBlocks& frame = frames_[is_second ? block.second_frame : block.key.physical >> kPageShift];
   const u64 start = block.key.physical & kPageOffsetMask;
   // At least one byte: also what could not be translated depends on what is there.
@@ -57,7 +58,7 @@ void BlockCache::add_to_frame(Block& block, bool is_second) {
     frame.chunks |= chunk_mask(start, std::min(bytes, kPageSize - start));
     block.next_in_frame = frame.first;
   }
-  frame.first = &block;
+  frame.first = number;
 }
 
 void BlockCache::clear() {

@@ -32,39 +32,42 @@ struct Relocation {
 // changes.
 struct BlockKey {
   u64 rip = 0;
-  u64 physical = 0;
-  AccessMode mode = kSupervisor;
-  bool is_32bit = false;  // flat 32-bit code
+  u64 physical : 52 = 0;
+  AccessMode mode : 2 = kSupervisor;
+  bool is_32bit : 1 = false;  // flat 32-bit code
   bool operator==(const BlockKey&) const = default;
 };
 
 // A straight run of guest instructions on one page, with side exits. `entry` looks for attention first,
-// `direct` does not.
+// `direct` does not. There are as many as a hundred thousand: each is one line of the host's cache.
 struct alignas(64) Block {
-  static constexpr u64 kNoFrame = ~u64{0};
+  static constexpr u32 kNoFrame = ~u32{0};
 
-  // What lookups read is in the first line of the host's cache.
   BlockKey key;
   Block* next_in_bucket = nullptr;
-  // An instruction that reaches into the next page: that page's frame, and where the epoch stands for which
-  // it is known to be that one.
-  u64 second_frame = kNoFrame;
-  bool is_dead = false;
-  bool is_copyable = false;  // its relocations are kept
-  u32 start = 0;             // positions in the code memory: of all of it,
-  u32 entry = 0;
-  u32 direct = 0;
-  u32 island = 0;  // leaves to look for the block at this RIP again
-  u32 end = 0;
-  u32 guard = 0;
-  u32 bytes = 0;  // of guest code
-  u32 instructions = 0;
-  u32 executed = 0;     // of them, before one that is always the interpreter's
-  u32 relocations = 0;  // the first one's index in the cache
-  u32 relocation_count = 0;
-  Block* next_in_frame = nullptr;
-  Block* next_in_second_frame = nullptr;
+  u32 start = 0;  // position in the code memory
+  // From there: the ways in; where it leaves to look for the block at this RIP again; where the epoch stands
+  // for which the second frame is known to be that one.
+  u16 size = 0;
+  u16 entry = 0;
+  u16 direct = 0;
+  u16 island = 0;
+  u16 guard = 0;
+  u16 bytes = 0;  // of guest code
+  u8 instructions = 0;
+  u8 executed = 0;  // of them, before one that is always the interpreter's
+  bool is_dead : 1 = false;
+  bool is_copyable : 1 = false;  // its relocations are kept
+  u8 : 0;
+  u16 relocation_count = 0;
+  u32 relocations = 0;           // the first one's index in the cache
+  u32 second_frame = kNoFrame;   // that an instruction reaches into
+  u32 next_in_frame = 0;         // numbers of blocks, 0: none
+  u32 next_in_second_frame = 0;
+
+  u32 end() const { return start + size; }
 };
+static_assert(sizeof(Block) == 64);
 
 // Of one vCPU. Blocks stay where they are until clear(), dead ones too: their code leads back to the
 // dispatcher, or to what took their place.
@@ -97,7 +100,7 @@ class BlockCache {
   // Which 64-byte chunks of a frame were translated.
   struct FrameBlocks {
     u64 chunks = 0;
-    Block* first = nullptr;
+    u32 first = 0;
   };
   static u64 kind_of(const BlockKey& key) { return u64{key.mode} << 61 | u64{key.is_32bit} << 60; }
   static constexpr unsigned kBuckets = 1u << 18;
@@ -110,10 +113,11 @@ class BlockCache {
     return static_cast<unsigned>((key.physical ^ kind_of(key)) * 0x9e3779b97f4a7c15 >> 48);
   }
   Block& add(const Block& block);
+  Block& numbered(u32 number) { return blocks_[number - 1]; }
   static u64 chunk_mask(u64 start, u64 size);
   template <class F>
-  void drop_frame(u64 number, FrameBlocks& frame, F on_drop);
-  void add_to_frame(Block& block, bool is_second);
+  void drop_frame(u64 frame_number, const FrameBlocks& frame, F on_drop);
+  void add_to_frame(Block& block, u32 number, bool is_second);
 
   std::deque<Block> blocks_;
   std::vector<Block*> buckets_ = std::vector<Block*>(kBuckets);
@@ -137,12 +141,12 @@ Block& BlockCache::insert(const Block& block, F on_replace) {
 }
 
 template <class F>
-void BlockCache::drop_frame(u64 number, FrameBlocks& frame, F on_drop) {
-  for (Block* block = frame.first; block != nullptr;) {
-    Block* next = block->second_frame == number ? block->next_in_second_frame : block->next_in_frame;
-    if (!block->is_dead) on_drop(*block);
-    block->is_dead = true;
-    block = next;
+void BlockCache::drop_frame(u64 frame_number, const FrameBlocks& frame, F on_drop) {
+  for (u32 number = frame.first; number != 0;) {
+    Block& block = numbered(number);
+    if (!block.is_dead) on_drop(block);
+    block.is_dead = true;
+    number = block.second_frame == frame_number ? block.next_in_second_frame : block.next_in_frame;
   }
 }
 

@@ -15,10 +15,10 @@ struct Bench {
   Block& insert(const Block& block) {
     return cache.insert(block, [this](Block& old) { replaced.push_back(old.bytes); });
   }
-  Block& insert(u64 rip, u64 physical, u32 bytes, u64 second_frame = Block::kNoFrame) {
+  Block& insert(u64 rip, u64 physical, u16 bytes, u32 second_frame = Block::kNoFrame) {
     return insert({.key = {.rip = rip, .physical = physical, .mode = kUser},
-                   .second_frame = second_frame,
-                   .bytes = bytes});
+                   .bytes = bytes,
+                   .second_frame = second_frame});
   }
   bool write(u64 address, u64 size) {
     return cache.drop_written(GuestPhys(address), size,
@@ -48,7 +48,7 @@ TEST(BlockCache, OneFrameAtSeveralAddresses) {
 
 TEST(BlockCache, ATwinHasTheSameCodeElsewhere) {
   Bench bench;
-  const Block& block = bench.insert({.key = key(0x401000, 0x5000), .is_copyable = true, .bytes = 10});
+  const Block& block = bench.insert({.key = key(0x401000, 0x5000), .bytes = 10, .is_copyable = true});
   bench.insert(0x402010, 0x6010, 10);
   EXPECT_EQ(bench.cache.twin_of(key(0x801000, 0x5000)), &block);
   EXPECT_EQ(bench.cache.twin_of(key(0x801000, 0x5000, kSupervisor)), nullptr);
@@ -58,10 +58,10 @@ TEST(BlockCache, ATwinHasTheSameCodeElsewhere) {
 
 TEST(BlockCache, ADeadBlockIsNobodysTwin) {
   Bench bench;
-  bench.insert({.key = key(0x401000, 0x5000), .is_copyable = true, .bytes = 10});
+  bench.insert({.key = key(0x401000, 0x5000), .bytes = 10, .is_copyable = true});
   bench.write(0x5000, 1);
   EXPECT_EQ(bench.cache.twin_of(key(0x801000, 0x5000)), nullptr);
-  bench.insert({.key = key(0x401000, 0x5000), .is_copyable = true, .bytes = 10});
+  bench.insert({.key = key(0x401000, 0x5000), .bytes = 10, .is_copyable = true});
   bench.cache.clear();
   EXPECT_EQ(bench.cache.twin_of(key(0x801000, 0x5000)), nullptr);
 }

@@ -22,7 +22,7 @@ void BranchPatcher::link(u64 place, const Block& block, u64 user_epoch) {
     std::memcpy(&unlinked, code_.writable(branch), sizeof(unlinked));
     far_links_.push_back({branch, unlinked});
   }
-  const auto distance = static_cast<i32>((looks ? block.entry : block.direct) - (branch + 4));
+  const auto distance = static_cast<i32>(block.start + (looks ? block.entry : block.direct) - (branch + 4));
   std::memcpy(code_.writable(branch), &distance, sizeof(distance));
 }
 
@@ -43,18 +43,18 @@ void BranchPatcher::write_jump(u32 position, u32 target) {
 }
 
 void BranchPatcher::kill(const Block& block) {
-  write_jump(block.direct, block.island);
-  write_jump(block.entry, block.island);
+  write_jump(block.start + block.direct, block.start + block.island);
+  write_jump(block.start + block.entry, block.start + block.island);
 }
 
 void BranchPatcher::replace(const Block& dead, const Block& block) {
-  write_jump(dead.direct, block.direct);
-  write_jump(dead.entry, block.entry);
+  write_jump(dead.start + dead.direct, block.start + block.direct);
+  write_jump(dead.start + dead.entry, block.start + block.entry);
 }
 
 void BranchPatcher::write_guard(const Block& block, u64 epoch) {
   const i32 negated = -static_cast<i32>(epoch & kEpochBits);
-  std::memcpy(code_.writable(block.guard), &negated, sizeof(negated));
+  std::memcpy(code_.writable(block.start + block.guard), &negated, sizeof(negated));
 }
 
 }  // namespace doppel::jit

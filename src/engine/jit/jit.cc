@@ -94,7 +94,7 @@ class Jit final : public TranslatedCode {
   Block* translate(const BlockKey& key, std::span<const u8> page);
   Block* keep(const Block& block);
   bool crosses_page(const Translator::Source& source) const;
-  u64 frame_behind(const BlockKey& key) const;
+  u32 frame_behind(const BlockKey& key) const;
   void add_next_page(Translator::Source& source, std::span<u8> bytes);
   bool renew_guard(const Block& block);
   void write_guard(const Block& block);
@@ -241,8 +241,8 @@ bool Jit::enter_block(Frame& frame) {
     ++counts_.links;
     patcher_.link(place, *block, core_->mmu.code_epoch(true, 0));
   }
-  if (options_.links) frame.jumps[block->key.mode].insert(rip, code_.executable(block->entry));
-  frame.entry = reinterpret_cast<u64>(code_.executable(block->direct));
+  if (options_.links) frame.jumps[block->key.mode].insert(rip, code_.executable(block->start + block->entry));
+  frame.entry = reinterpret_cast<u64>(code_.executable(block->start + block->direct));
   return true;
 }
 
@@ -327,7 +327,7 @@ Block* Jit::copy(const Block& original, std::span<const Relocation> relocations,
   std::optional<Block> block = copy_block(original, relocations, from, code_.writable(base), key.rip, base);
   if (!block) return nullptr;
   block->key = key;
-  code_.commit(block->end - block->start);
+  code_.commit(block->size);
   for (const Relocation& relocation : relocations) {
     if (relocation.kind == Relocation::Kind::kFault)
       faults_.add(base + relocation.at, base + relocation.target);
@@ -338,7 +338,7 @@ Block* Jit::copy(const Block& original, std::span<const Relocation> relocations,
 // For machines after this one.
 void Jit::store(const Block& block, std::span<const u8> page) {
   const std::span<const Relocation> relocations = translator_.relocations();
-  std::vector<u8> code(block.end - block.start);
+  std::vector<u8> code(block.size);
   const std::optional<Block> moved =
       copy_block(block, relocations, code_.writable(block.start), code.data(), block.key.rip, 0);
   if (moved) store_->add(variant_, {.block = *moved, .relocations = relocations, .code = code}, page);
@@ -377,14 +377,14 @@ bool Jit::crosses_page(const Translator::Source& source) const {
          InstructionDecoder::Status::kNeedsMore;
 }
 
-u64 Jit::frame_behind(const BlockKey& key) const {
+u32 Jit::frame_behind(const BlockKey& key) const {
   const u64 next = (key.rip & ~kPageOffsetMask) + kPageSize;
   const bool is_beyond = key.is_32bit ? next >> 32 != 0 : next >> 63 != key.rip >> 63;
   if (is_beyond || !core_->is_canonical(next)) return Block::kNoFrame;
   const Translation translation = core_->mmu.translate_code(GuestVirt(next), key.mode == kUser);
   const GuestPhys page = translation.physical.page_base();
   if (!translation.is_valid || !core_->memory.is_ram(page, kPageSize)) return Block::kNoFrame;
-  return page.page_number();
+  return page.page_number() < Block::kNoFrame ? static_cast<u32>(page.page_number()) : Block::kNoFrame;
 }
 
 // For an instruction that reaches into the next page, of which nothing else is translated. Code of the lower
@@ -392,7 +392,7 @@ u64 Jit::frame_behind(const BlockKey& key) const {
 void Jit::add_next_page(Translator::Source& source, std::span<u8> bytes) {
   const BlockKey& key = source.key;
   if (key.mode != kUser && key.rip >> 63 == 0) return;
-  const u64 next = frame_behind(key);
+  const u32 next = frame_behind(key);
   if (next == Block::kNoFrame || next == key.physical >> kPageShift) return;
   CodeFrames& code_frames = core_->memory.code_frames();
   const CodeFrames::UserId user = core_->mmu.code_user();
@@ -402,7 +402,7 @@ void Jit::add_next_page(Translator::Source& source, std::span<u8> bytes) {
     code_frames.mark(next, user);
   } while (!code_frames.is_marked_by(first, user) || !code_frames.is_marked_by(next, user));
   std::ranges::copy(source.code, bytes.begin());
-  const u8* tail = core_->memory.host(GuestPhys(next << kPageShift));
+  const u8* tail = core_->memory.host(GuestPhys(u64{next} << kPageShift));
   std::copy_n(tail, ZYDIS_MAX_INSTRUCTION_LENGTH, bytes.begin() + static_cast<i64>(source.code.size()));
   source.code = bytes.first(source.code.size() + ZYDIS_MAX_INSTRUCTION_LENGTH);
   source.second_frame = next;
@@ -452,7 +452,7 @@ u64 Jit::find(Frame* frame, u64 rip, u64 packed, const u8* return_address) {
   if (jit.options_.links && jit.core_->is_canonical(rip)) {
     const Block* block = jit.find_or_translate(rip, detail.mode, false);
     if (block != nullptr) {
-      frame->jumps[detail.mode].insert(rip, jit.code_.executable(block->entry));
+      frame->jumps[detail.mode].insert(rip, jit.code_.executable(block->start + block->entry));
       return 1;
     }
   }

@@ -16,18 +16,18 @@ u64 return_address(const Frame* frame) {
 }  // namespace
 
 void Observation::end_block(const Block& block, std::span<const u8> guest, u32 base) {
-  emitted_bytes_ += block.end - base;
+  emitted_bytes_ += block.size;
   if (!keeps_map_) return;
   map_changes_.store(false, std::memory_order_seq_cst);
   const TranslatedBlock translated{.rip = block.key.rip,
                                    .mode = block.key.mode,
                                    .is_32bit = block.key.is_32bit,
                                    .guest = guest.first(block.bytes),
-                                   .host = {code_.executable(base), block.end - base},
+                                   .host = {code_.executable(base), block.size},
                                    .host_address = code_.executable(base),
                                    .base = base,
-                                   .entry = block.entry,
-                                   .direct = block.direct,
+                                   .entry = base + block.entry,
+                                   .direct = base + block.direct,
                                    .marks = map_.from(first_mark_)};
   for (TranslationObserver* observer : observers_) observer->translated(translated);
 }

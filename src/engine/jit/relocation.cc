@@ -60,7 +60,7 @@ std::optional<Block> copy_block(const Block& block, std::span<const Relocation> 
                                 u8* to, u64 rip, u32 position) {
   const u64 distance = rip - block.key.rip;
   const u32 shift = position - block.start;
-  std::memcpy(to, from, block.end - block.start);
+  std::memcpy(to, from, block.size);
   for (const Relocation& relocation : relocations) {
     u8* at = to + relocation.at;
     switch (relocation.kind) {
@@ -84,7 +84,7 @@ std::optional<Block> copy_block(const Block& block, std::span<const Relocation> 
   }
   Block copy = block;
   copy.key.rip = rip;
-  for (u32* place : {&copy.start, &copy.entry, &copy.direct, &copy.island, &copy.end}) *place += shift;
+  copy.start = position;
   return copy;
 }
 

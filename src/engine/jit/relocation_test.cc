@@ -58,7 +58,7 @@ void expect_same(const Block& a, const Block& b) {
   EXPECT_EQ(a.entry, b.entry);
   EXPECT_EQ(a.direct, b.direct);
   EXPECT_EQ(a.island, b.island);
-  EXPECT_EQ(a.end, b.end);
+  EXPECT_EQ(a.size, b.size);
   EXPECT_EQ(a.bytes, b.bytes);
   EXPECT_EQ(a.instructions, b.instructions);
   EXPECT_EQ(a.executed, b.executed);
@@ -83,7 +83,7 @@ unsigned compare_all(const Addresses& addresses, bool counts) {
         .key = {addresses.from + offset, 0x10000 + offset, kUser, addresses.is_32bit},
         .code = text.subspan(offset, room)};
     const Block block = shop.translate(source, kFirst);
-    offset += std::max(block.bytes, 1u);
+    offset += std::max<u64>(block.bytes, 1);
     EXPECT_TRUE(block.is_copyable);
     shop.link_all(block);
     const u64 rip = addresses.to + block.key.rip - addresses.from;
@@ -91,13 +91,13 @@ unsigned compare_all(const Addresses& addresses, bool counts) {
         copy_block(block, shop.relocations(), shop.at(block.start), shop.at(kSecond), rip, kSecond);
     EXPECT_EQ(copy.has_value(), addresses.fit);
     if (!copy) break;
-    const std::vector<u8> copied(shop.code(copy->start, copy->end).begin(),
-                                 shop.code(copy->start, copy->end).end());
+    const std::vector<u8> copied(shop.code(copy->start, copy->end()).begin(),
+                                 shop.code(copy->start, copy->end()).end());
     Translator::Source other = source;
     other.key.rip = rip;
     const Block fresh = shop.translate(other, kSecond);
     expect_same(*copy, fresh);
-    EXPECT_TRUE(std::ranges::equal(copied, shop.code(fresh.start, fresh.end)))
+    EXPECT_TRUE(std::ranges::equal(copied, shop.code(fresh.start, fresh.end())))
         << "block at " << block.key.rip - addresses.from << " of this program's code";
     if (testing::Test::HasFailure()) break;
     ++compared;

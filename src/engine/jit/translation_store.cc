@@ -90,14 +90,15 @@ struct TranslationStore::Record {
   u64 prefix;    // of the same, but the page's first bytes only
   u64 data;      // position of the guest bytes, relocations and code
   u64 rip;
-  u32 code_size;
-  u32 entry;
-  u32 direct;
-  u32 island;
+  u16 code_size;
+  u16 entry;
+  u16 direct;
+  u16 island;
   u16 guest_size;
   u16 relocations;
-  u16 instructions;
-  u16 executed;
+  u8 instructions;
+  u8 executed;
+  u16 unused;
 
   // The parts of its data, whose beginning is aligned for relocations.
   u64 relocations_at() const { return align_up(guest_size, alignof(Relocation)); }
@@ -214,7 +215,7 @@ std::optional<TranslationStore::Stored> TranslationStore::find(u64 variant, cons
     stored.block.entry = record.entry;
     stored.block.direct = record.direct;
     stored.block.island = record.island;
-    stored.block.end = record.code_size;
+    stored.block.size = record.code_size;
     stored.block.bytes = record.guest_size;
     stored.block.instructions = record.instructions;
     stored.block.executed = record.executed;
@@ -236,14 +237,15 @@ void TranslationStore::add(u64 variant, const Stored& stored, std::span<const u8
                 .prefix = prefix_of(variant, block.key, page),
                 .data = data_.size() + new_data_bytes_,
                 .rip = block.key.rip,
-                .code_size = block.end,
+                .code_size = block.size,
                 .entry = block.entry,
                 .direct = block.direct,
                 .island = block.island,
-                .guest_size = static_cast<u16>(block.bytes),
+                .guest_size = block.bytes,
                 .relocations = static_cast<u16>(stored.relocations.size()),
-                .instructions = static_cast<u16>(block.instructions),
-                .executed = static_cast<u16>(block.executed)};
+                .instructions = block.instructions,
+                .executed = block.executed,
+                .unused = 0};
   if (record.data + record.data_bytes() > most_bytes_) return;
   std::vector<u8> data(record.data_bytes());
   std::ranges::copy(guest, data.begin());

@@ -39,7 +39,7 @@ struct TranslationStoreTest : testing::Test {
     result.block.bytes = 4;
     result.block.instructions = 2;
     result.block.executed = 1;
-    result.block.end = kCode.size();
+    result.block.size = kCode.size();
     result.block.island = 3;
     result.block.entry = 5;
     result.block.direct = 9;
@@ -74,7 +74,7 @@ TEST_F(TranslationStoreTest, WhatWasAddedIsThereNextTime) {
   EXPECT_EQ(found->block.bytes, 4u);
   EXPECT_EQ(found->block.instructions, 2u);
   EXPECT_EQ(found->block.executed, 1u);
-  EXPECT_EQ(found->block.end, kCode.size());
+  EXPECT_EQ(found->block.size, kCode.size());
   EXPECT_EQ(found->block.island, 3u);
   EXPECT_EQ(found->block.entry, 5u);
   EXPECT_EQ(found->block.direct, 9u);

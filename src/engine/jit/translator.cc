@@ -11,13 +11,21 @@ namespace {
 // A block goes on behind a conditional branch, but not far: much of what follows is never executed.
 constexpr unsigned kMaxBranches = 2;
 
+// Of a block's code.
+u16 narrow(u32 position) {
+  VERIFY(position <= 0xffff);
+  return static_cast<u16>(position);
+}
+
 }  // namespace
 
 Translator::Translator(const TranslationContext& context)
     : thunks_(context.thunks),
       faults_(context.faults),
       options_(context.options),
-      items_(std::make_unique_for_overwrite<Item[]>(context.options.instructions)) {}
+      items_(std::make_unique_for_overwrite<Item[]>(context.options.instructions)) {
+  VERIFY(context.options.instructions <= 0xff);  // Block::instructions
+}
 
 void Translator::decode(std::span<const u8> code, unsigned most) {
   const InstructionDecoder decoder = decoder_for(key_, options_.features);
@@ -81,8 +89,8 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
   is_copyable_ = (key_.mode == kUser || options_.keeps) && options_.links && options_.map == nullptr;
   const bool crosses = source.second_frame != Block::kNoFrame;
   decode(source.code, crosses ? 1 : options_.instructions);
-  Block block{.key = key_, .bytes = static_cast<u32>(end_rip_ - key_.rip)};
-  block.instructions = static_cast<u32>(item_count_);
+  Block block{.key = key_, .bytes = narrow(static_cast<u32>(end_rip_ - key_.rip))};
+  block.instructions = static_cast<u8>(item_count_);
   block.second_frame = source.second_frame;
   block.start = base;
   emit_head(block);
@@ -99,14 +107,14 @@ Block Translator::translate(const Source& source, Assembler& assembler, u32 base
     } else {
       is_open = emit_item(items_[i++]);
     }
-    block.executed = i - (is_interpreted_ ? 1 : 0);
+    block.executed = static_cast<u8>(i - (is_interpreted_ ? 1 : 0));
   }
   // A serializing instruction looks for attention, as another CPU may have changed what follows.
   const bool polls = items_[item_count_ - 1].classified.kind == Kind::kSerialize;
   if (is_open) mark(end_rip_, false);
   if (is_open) go_to(wrapped(end_rip_), polls ? end_rip_ : end_rip_ - 1);
   emit_detours();
-  block.end = position();
+  block.size = narrow(assembler_->position());
   block.is_copyable = is_copyable_ && !crosses;
   return block;
 }
@@ -162,9 +170,9 @@ void Translator::emit_head(Block& block) {
   entry_ = assembler_->position();
   assembler_->load(kTest, in_frame(offsetof(Frame, go)));
   assembler_->jump_if_zero_to(island_);
-  block.island = island_ + base_;
-  block.entry = entry_ + base_;
-  block.direct = position();
+  block.island = narrow(island_);
+  block.entry = narrow(entry_);
+  block.direct = narrow(assembler_->position());
   for (unsigned kind = 0; kind < kVectorKinds; ++kind) {
     if ((vectors >> kind & 1) == 0) continue;
     assembler_->load(kTest, in_frame(offsetof(Frame, vectors) + kind * 8));
@@ -180,7 +188,7 @@ void Translator::emit_guard(Block& block) {
   const bool is_kernel = key_.rip >> 63 != 0;
   assembler_->load(kTest, in_frame(is_kernel ? offsetof(Frame, kernel_epoch) : offsetof(Frame, user_epoch)));
   assembler_->lea(kTest, {.base = kTest, .displacement = -static_cast<i32>(kEpochBits)});
-  block.guard = position() - 4;
+  block.guard = narrow(assembler_->position() - 4);
   const u32 is_current = assembler_->jump_if_zero();
   assembler_->jump_to(assembler_->at(island_));
   assembler_->bind_short(is_current);

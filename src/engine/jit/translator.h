@@ -50,7 +50,7 @@ class Translator {
   struct Source {
     BlockKey key;
     std::span<const u8> code;
-    u64 second_frame = Block::kNoFrame;
+    u32 second_frame = Block::kNoFrame;
   };
   Block translate(const Source& source, Assembler& assembler, u32 base);
   // Of the block made last; without meaning unless it is copyable.
