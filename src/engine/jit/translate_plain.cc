@@ -272,7 +272,7 @@ struct Opcode {
   u8 value;
   bool has_modrm;
   bool has_operand_in_it;  // a register in the low bits
-  unsigned reg;            // of ModRM when the instruction has none of its own
+  Host reg;                // of ModRM when the instruction has none of its own
 };
 
 Opcode opcode_of(const Decoded& decoded) {
@@ -295,7 +295,10 @@ Opcode opcode_of(const Decoded& decoded) {
     return {.value = kMoves[opcode.value & 3], .has_modrm = true, .has_operand_in_it = false, .reg = 0};
   }
   if (opcode.value >= 0x40 && opcode.value <= 0x4f) {
-    return {.value = 0xff, .has_modrm = true, .has_operand_in_it = false, .reg = opcode.value >> 3 & 1u};
+    return {.value = 0xff,
+            .has_modrm = true,
+            .has_operand_in_it = false,
+            .reg = static_cast<Host>(opcode.value >> 3 & 1u)};
   }
   if (opcode.value == 0x82) opcode.value = 0x80;
   return opcode;
@@ -310,7 +313,9 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
   const Opcode opcode = opcode_of(decoded);
   const Host base = memory != nullptr ? memory->base : registers.rm;
   const Host index = memory != nullptr ? memory->index : Memory::kNone;
-  const unsigned r = extension(registers.reg);
+  const bool has_modrm = (instruction.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
+  const Host reg = has_modrm ? registers.reg : opcode.reg;
+  const unsigned r = extension(reg);
   const unsigned x = extension(index);
   const unsigned b = extension(base);
   if (instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
@@ -327,7 +332,6 @@ void Translator::emit_encoded(const Decoded& decoded, const Registers& registers
     assembler_->byte(opcode.has_operand_in_it ? (opcode.value & 0xf8u) | (registers.rm & 7) : opcode.value);
   }
   if (opcode.has_modrm) {
-    const unsigned reg = registers.reg | opcode.reg;
     if (memory != nullptr) {
       assembler_->modrm(reg, *memory);
     } else {
