@@ -60,9 +60,9 @@ struct alignas(64) Block {
   bool is_copyable : 1 = false;  // its relocations are kept
   u8 : 0;
   u16 relocation_count = 0;
-  u32 relocations = 0;           // the first one's index in the cache
-  u32 second_frame = kNoFrame;   // that an instruction reaches into
-  u32 next_in_frame = 0;         // numbers of blocks, 0: none
+  u32 relocations = 0;          // the first one's index in the cache
+  u32 second_frame = kNoFrame;  // that an instruction reaches into
+  u32 next_in_frame = 0;        // numbers of blocks, 0: none
   u32 next_in_second_frame = 0;
 
   u32 end() const { return start + size; }
