@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from doppel import GUEST, ROOT, Skip
+from doppel import GUEST, ROOT, Failure, Skip
 
 LOAD = "for module in $(cat /modules/order); do insmod /modules/$module.ko || exit 1; done\n"
 
@@ -52,10 +52,12 @@ def cpio(tree):
 
 def program(target, sources, *words):
     """Compiles sources of tests/system/programs to a static program of the guest; returns its path."""
+    if shutil.which("clang-19") is None:
+        raise Skip("clang-19 is not installed; run tools/install-deps build")
     paths = [ROOT / "tests" / "system" / "programs" / source for source in sources]
     built = subprocess.run(("clang-19", "-O1", "-static", *words, "-o", target, *paths), check=False)
     if built.returncode != 0:
-        raise Skip("clang-19 cannot build the guest's program")
+        raise Failure(f"clang-19 does not build {', '.join(sources)}")
     return target
 
 

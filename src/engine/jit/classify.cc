@@ -31,10 +31,6 @@ constexpr ZydisMnemonic kPlainIntegers[] = {
     ZYDIS_MNEMONIC_XCHG,    ZYDIS_MNEMONIC_XOR,
 };
 
-bool is_32bit(const Decoded& decoded) {
-  return decoded.instruction.machine_mode != ZYDIS_MACHINE_MODE_LONG_64;
-}
-
 bool has_based_segment(const ZydisDecodedOperand& operand) {
   return operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS;
 }

@@ -48,6 +48,9 @@ struct Classified {
 // `features`: what the guest's CPUID offers.
 Classified classify(const Decoded& decoded, const x86::FeatureSet& features);
 
+inline bool is_32bit(const Decoded& decoded) {
+  return decoded.instruction.machine_mode != ZYDIS_MACHINE_MODE_LONG_64;
+}
 // Without registers.
 inline bool is_absolute(const ZydisDecodedOperand& memory) {
   return memory.mem.base == ZYDIS_REGISTER_NONE && memory.mem.index == ZYDIS_REGISTER_NONE;

@@ -16,8 +16,6 @@ void open_system_instructions(Frame& frame, const Core& core, bool leaves_for_us
                        core.is_canonical(state.lstar);
   // Into and out of the kernel by way of the jump caches, which must be those of 64-bit code.
   frame.syscall_closed = syscall && !frame.is_32bit[0] && !frame.is_32bit[1] ? 0 : 1;
-  frame.fs_closed = is_whole_data(state.segment(x86::kFs)) ? 0 : 1;
-  frame.gs_closed = is_whole_data(state.segment(x86::kGs)) ? 0 : 1;
   frame.tsc_closed = state.cr4 & x86::kCr4Tsd;
   frame.fsgsbase_closed = ~state.cr4 & x86::kCr4Fsgsbase;
   frame.not_sysret_mask = kSysretFlags & ~(x86::kArithmeticFlags | x86::kFlagReserved1);
@@ -30,6 +28,11 @@ void open_system_instructions(Frame& frame, const Core& core, bool leaves_for_us
       {{flat_code_segment(to_kernel, 0, true), flat_data_segment(static_cast<u16>(to_kernel + 8), 0)},
        {flat_code_segment(static_cast<u16>((to_user + 16) | 3), 3, true),
         flat_data_segment(static_cast<u16>((to_user + 8) | 3), 3)}}};
+}
+
+void open_segments(Frame& frame, const CpuState& state) {
+  frame.fs_closed = is_whole_data(state.segment(x86::kFs)) ? 0 : 1;
+  frame.gs_closed = is_whole_data(state.segment(x86::kGs)) ? 0 : 1;
 }
 
 void open_vectors(Frame& frame, const CpuState& state) {
@@ -51,6 +54,7 @@ void open_vectors(Frame& frame, const CpuState& state) {
 
 void open_gates(Frame& frame, const Core& core, bool leaves_for_user) {
   open_system_instructions(frame, core, leaves_for_user);
+  open_segments(frame, core.state);
   open_vectors(frame, core.state);
 }
 

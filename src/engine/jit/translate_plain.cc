@@ -156,8 +156,7 @@ Translator::Registers Translator::assign(const Decoded& decoded, const Assignmen
   registers.reg = static_cast<Host>(raw.modrm.reg | raw.rex.R << 3);
   registers.rm = static_cast<Host>(raw.modrm.rm | raw.rex.B << 3);
   if (decoded.instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
-    const bool is_32bit = decoded.instruction.machine_mode != ZYDIS_MACHINE_MODE_LONG_64;
-    const u8 mask = is_32bit ? 7 : 15;
+    const u8 mask = is_32bit(decoded) ? 7 : 15;
     registers.reg = static_cast<Host>((raw.modrm.reg | (raw.vex.R ^ 1) << 3) & mask);
     registers.rm = static_cast<Host>((raw.modrm.rm | (raw.vex.B ^ 1) << 3) & mask);
     registers.vvvv = static_cast<Host>(~raw.vex.vvvv & mask);

@@ -220,13 +220,6 @@ void Translator::emit_load_x87_control(const Item& item) {
 bool Translator::emit_system(const Item& item) {
   const bool is_user = key_.mode == kUser;
   const Kind kind = item.classified.kind;
-  if (kind == Kind::kLoadX87Control || kind == Kind::kReadPid) {
-    if (kind == Kind::kReadPid)
-      emit_read_pid(item);
-    else
-      emit_load_x87_control(item);
-    return true;
-  }
   const bool is_for_user = kind == Kind::kSystemCall || kind == Kind::kReadTsc || kind == Kind::kReadBase ||
                            kind == Kind::kSerialize ||
                            (kind == Kind::kFlags && item.decoded.instruction.mnemonic != ZYDIS_MNEMONIC_CLI &&

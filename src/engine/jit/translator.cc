@@ -236,6 +236,12 @@ bool Translator::emit_item(const Item& item) {
     case Kind::kCallIndirect:
       emit_indirect(item);
       return false;
+    case Kind::kLoadX87Control:
+      emit_load_x87_control(item);
+      return true;
+    case Kind::kReadPid:
+      emit_read_pid(item);
+      return true;
     case Kind::kBitString:
       emit_bit_string(item);
       return true;
